@@ -66,6 +66,12 @@ def test_a_cold_model_waits_for_nobody_but_is_not_loaded_where_a_warm_one_is_don
     assert first("local-first", cold, busy) == (0, "slot")
 
 
+def test_no_prompt_goes_to_a_cloud_because_a_nearer_model_is_cold() -> None:
+    cold = route(loaded=False, load_s=20.0, work_s=2.0)
+    assert first("local-first", cold, route(ring=2, work_s=2.0)) == (1, "slot")
+    assert first("local-first", cold, route(ring=3, work_s=2.0)) == (0, "ring")
+
+
 def test_what_is_not_known_excludes_nothing() -> None:
     assert fits(route(), Prompt(tokens=10**9))
     assert not route(in_flight=100).is_full

@@ -1,5 +1,7 @@
 """What is known of routes: told by engines, learned from answers, never older than a look at the engine since."""
 
+import time
+
 import msgspec
 import pytest
 
@@ -10,7 +12,7 @@ from meshlight.domain.health import Health
 from meshlight.domain.routing import Ranking, RouteScore, rank
 from meshlight.domain.rules import Policy, Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.mesh.route_memory import CROWDED, ROUTES_MAX, SAVE_EVERY_S, RouteMemory, SlowRoute
+from meshlight.mesh.route_memory import CROWDED, ROUTES_MAX, TICK_S, RouteMemory, SlowRoute, slow_lines
 from meshlight.mesh.traffic import Traffic
 
 
@@ -192,6 +194,29 @@ def test_a_slow_place_is_told_after_five_minutes() -> None:
     assert found == [SlowRoute("a", "", "m", found[0].since)]
 
 
+def test_who_is_slow_is_told_until_it_is_not() -> None:
+    mesh, told = Mesh(WARM), list[list[str]]()
+    mesh.memory = RouteMemory(
+        mesh.traffic, mesh.clock, None, mesh.clock.later, lambda slow: told.append([r.backend for r in slow])
+    )
+    for seconds in [0.5] * 7 + [2.0] * 50:
+        for _ in range(9):
+            mesh.answer("a", seconds, seconds, 3)
+        mesh.clock.pass_time(10)
+    assert (told[0], told[-1]) == ([], ["a"])
+    mesh.clock.pass_time(600)
+    assert told[-1] == [], "what is fresh no more is not slow"
+    assert mesh.clock.armed == []
+
+
+def test_the_sentence_says_since_when() -> None:
+    slow = [SlowRoute("a", "", "n", 500.0), SlowRoute("a", "", "m\x1b", 100.0)]
+    since = time.strftime("%H:%M", time.localtime(1_000_000.0 - 900.0))
+    assert slow_lines(slow, 1_000.0, 1_000_000.0) == {
+        "a": f"m has been at less than half its usual speed since {since}."
+    }
+
+
 def test_a_cold_place_is_used_where_loading_is_sooner_than_waiting() -> None:
     mesh = Mesh(ModelDetail(loaded=True, slots=1), ModelDetail(loaded=False, slots=1))
     for name in ("a", "b"):
@@ -226,7 +251,7 @@ def test_speeds_are_kept_over_a_restart_and_written_once_a_minute() -> None:
         memory.learn(ticket, 0.5, (10, 3))
         memory.slow()
         assert (store.writes, len(clock.armed)) == (0, 1), number
-    clock.pass_time(SAVE_EVERY_S)
+    clock.pass_time(TICK_S)
     assert (store.writes, clock.armed) == (1, [])
     memory.close()
     assert store.writes == 1, "nothing new"

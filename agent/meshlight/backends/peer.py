@@ -270,7 +270,8 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
     details: dict[str, ModelDetail] = {}
     for shared in up:
         for model, detail in shared.details.items():
-            details.setdefault(model, detail)
+            known_so_far = details.get(model)
+            details[model] = detail if known_so_far is None else _together(known_so_far, detail)
     known = frozenset(models)
     down = backends if catalog.paused else [shared for shared in backends if shared.state == "unhealthy"]
     unusable = {
@@ -318,6 +319,17 @@ def _clean(shared: SharedBackend) -> SharedBackend:
     }
     name, kind = sanitize_line(shared.name, 80) or "?", short_text(shared.kind) or "?"
     return replace(shared, name=name, kind=kind, models=models, details=details)
+
+
+def _together(first: ModelDetail, second: ModelDetail) -> ModelDetail:
+    """Return what holds for a model that two backends of a peer serve: the peer chooses the one that suits."""
+    both = first.slots is not None and second.slots is not None
+    return replace(
+        first,
+        loaded=first.loaded if second.loaded is None else first.loaded or second.loaded,
+        context=max(first.context or 0, second.context or 0) or None,
+        slots=(first.slots or 0) + (second.slots or 0) if both else None,
+    )
 
 
 def _clean_detail(detail: ModelDetail) -> ModelDetail:

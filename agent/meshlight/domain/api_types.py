@@ -180,7 +180,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         details=node.details,
         names=node.names,
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
     )
 
@@ -193,7 +193,7 @@ def health_change(node: Node, now: float) -> HealthChange:
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
     )
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.rules import Policy
 
 Step = Literal[
@@ -50,6 +51,7 @@ STEPS: Mapping[Policy, tuple[Step, ...]] = {
 """The steps of each policy, in order."""
 
 _NEVER = float("inf")
+_CLOUD = RING_ORDER["cloud"]
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
@@ -224,12 +226,15 @@ def needed(steps: Sequence[Step], routes: Sequence[RouteFacts]) -> tuple[Step, .
 
 
 def _soonest_warm_s(routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt) -> float:
-    """Return when the first route with the model in memory would be done; infinity if that is not known."""
+    """Return when the first route with the model in memory would be done; infinity if that is not known.
+
+    A cloud does not count: no prompt goes there because that saves loading a model.
+    """
     return min(
         (
             finish_s
             for route, finish_s in zip(routes, finishes, strict=True)
-            if finish_s is not None and not route.must_load and fits(route, prompt)
+            if finish_s is not None and route.ring < _CLOUD and not route.must_load and fits(route, prompt)
         ),
         default=_NEVER,
     )

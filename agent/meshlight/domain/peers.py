@@ -199,7 +199,11 @@ def _shared(node: Node, terms: SharingTerms) -> SharedBackend | None:
         state=node.health.state,
         models=tuple(dict.fromkeys(map(shared_id, models))),
         details={
-            shared_id(model): detail for model, detail in node.details.items() if model in shared_models
+            shared_id(model): detail
+            if node.backend.slots is None
+            else replace(detail, slots=node.backend.slots)
+            for model, detail in node.details.items()
+            if model in shared_models
         },
     )
 

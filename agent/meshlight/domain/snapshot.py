@@ -36,6 +36,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """Models and further names that exist there and can't be used now, and why."""
     degraded: str = ""
     """Why it can serve nothing though it answers; empty when it can."""
+    slow: str = ""
+    """Which model of it is slower than usual, and since when; empty when none is."""
 
     def serves(self, name: str) -> bool:
         """Whether a request may use this name here: a model's id, or another name of a route."""
@@ -66,7 +68,7 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
     """Return the colour of the whole mesh, and the reason as text.
 
     First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
-    unhealthy, warming or degraded, green when all enabled ones are healthy, grey otherwise (nothing
+    unhealthy, warming, degraded or slow, green when all enabled ones are healthy, grey otherwise (nothing
     enabled, or not yet known).
     """
     enabled = [node for node in nodes.values() if node.backend.enabled]
@@ -88,6 +90,9 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
             "amber",
             f"{len(degraded)} of {len(enabled)} can serve nothing: {first.backend.name}: {first.degraded}",
         )
+    slow = next((node for node in enabled if node.health.state == "healthy" and node.slow), None)
+    if slow is not None:
+        return "amber", f"{slow.backend.name}: {slow.slow}"
     if all(node.health.state == "healthy" for node in enabled):
         count = len(enabled)
         return "green", "The backend is healthy." if count == 1 else f"All {count} backends are healthy."

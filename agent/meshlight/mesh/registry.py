@@ -168,6 +168,14 @@ class Registry:
             node = replace(old, about={**old.about, **about})
             self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
 
+    def record_slow(self, slow: Mapping[str, str]) -> None:
+        """Record which backends are slower than usual, each with a sentence; all others are not."""
+        nodes = self._snapshot.nodes
+        changed = {key: node for key, node in nodes.items() if node.slow != slow.get(key, "")}
+        if changed:
+            renewed = {key: replace(node, slow=slow.get(key, "")) for key, node in changed.items()}
+            self._publish({**nodes, **renewed}, Change(health=tuple(changed)))
+
     def _record(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:

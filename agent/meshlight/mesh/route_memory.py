@@ -4,7 +4,8 @@ Engines tell some of it beside their probes; the rest is learned from answers th
 the facts of routes up to date for each choice; `Plan` keeps those of one model between two snapshots.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Protocol
 
@@ -20,13 +21,15 @@ from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.speed import LONGEST_S, Kept, Speeds
+from meshlight.domain.text import sanitize_line
 from meshlight.mesh.traffic import Ticket, Traffic
 
 ROUTES_MAX = 2_000
 """Routes whose speed is remembered; the oldest are dropped first."""
 MODELS_MAX = 1_000
 """Models whose way of counting tokens is remembered."""
-SAVE_EVERY_S = 60.0
+TICK_S = 60.0
+"""How often, at most, speeds are written and slow routes are told."""
 CROWDED = 3
 """A place with so many more requests than the least busy one is not preferred for its conversations."""
 LOAD_GUESS_S = 20.0
@@ -148,12 +151,15 @@ class RouteMemory:
         clock: Clock,
         store: SpeedStore | None = None,
         later: CallLater | None = None,
+        on_slow: Callable[[Sequence[SlowRoute]], None] = lambda _: None,
     ) -> None:
+        self._on_slow = on_slow
+        self._is_dirty = False
         self._traffic = traffic
         self._clock = clock
         self._store = store
         self._later = later
-        self._saving: Timer | None = None
+        self._ticking: Timer | None = None
         self._calibrations: dict[str, Calibration] = {}
         self._speeds: dict[tuple[str, str, str], Speeds] = {}
         for known in self._read():
@@ -232,8 +238,9 @@ class RouteMemory:
         )
         if ticket.running > 1 and not is_cold and total_s - first_s > total_s / 20:
             speeds.learn_slots(now, ticket.running - 1, first_s, prompt)
-        if self._saving is None and self._later is not None and self._store is not None:
-            self._saving = self._later(SAVE_EVERY_S, self._save)
+        self._is_dirty = True
+        if self._ticking is None and self._later is not None:
+            self._ticking = self._later(TICK_S, self._tick)
 
     def learn_timings(self, ticket: Ticket, read: tuple[int, float], wrote: tuple[int, float]) -> None:
         """Take in what the engine measured itself: tokens and seconds of the prompt, and of the answer."""
@@ -274,11 +281,12 @@ class RouteMemory:
 
     def close(self) -> None:
         """Write what is not written yet."""
-        if self._saving is not None:
-            self._saving.cancel()
-            self._saving = None
-            if self._store is not None:
-                self._store.write_now(self._kept())
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        if self._is_dirty and self._store is not None:
+            self._is_dirty = False
+            self._store.write_now(self._kept())
 
     def _look(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> tuple[bool, bool, bool]:
         """Bring up to date what runs at the routes of a model, and where it is in memory.
@@ -366,10 +374,16 @@ class RouteMemory:
         found = decode_or_none(data, _kept_routes) if len(data) <= KEPT_BYTES_MAX else None
         return [route for route in found or () if _is_sane(route.kept)][:ROUTES_MAX]
 
-    def _save(self) -> None:
-        self._saving = None
-        if self._store is not None:
+    def _tick(self) -> None:
+        """Write what was learned, and tell which routes are slow; again in a minute while there are any."""
+        self._ticking = None
+        slow = self.slow()
+        if self._is_dirty and self._store is not None:
             self._store.write(self._kept())
+        self._is_dirty = False
+        self._on_slow(slow)
+        if slow and self._later is not None:
+            self._ticking = self._later(TICK_S, self._tick)
 
     def _kept(self) -> bytes:
         kept = [
@@ -378,6 +392,16 @@ class RouteMemory:
             if (values := speeds.kept()) != Kept()
         ]
         return msgspec.json.encode(kept)
+
+
+def slow_lines(slow: Sequence[SlowRoute], now: float, wall_now: float) -> dict[str, str]:
+    """Return a sentence for each backend with a slow route: the one that has been slow for longest."""
+    lines: dict[str, str] = {}
+    for route in sorted(slow, key=lambda route: route.since):
+        began = time.strftime("%H:%M", time.localtime(wall_now - (now - route.since)))
+        name = sanitize_line(route.model)
+        lines.setdefault(route.backend, f"{name} has been at less than half its usual speed since {began}.")
+    return lines
 
 
 def _is_crowded(routes: Sequence[_Live]) -> bool:

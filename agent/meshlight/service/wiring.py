@@ -69,7 +69,7 @@ from meshlight.mesh.history import History
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.route_memory import RouteMemory
+from meshlight.mesh.route_memory import RouteMemory, slow_lines
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
@@ -155,7 +155,11 @@ class Service:
         self._hub = EventHub(lambda: self._publisher.view(), first=int(time.time() * 1000))
         self._traffic = Traffic(lambda: self._publisher.schedule_traffic())
         self._route_memory = RouteMemory(
-            self._traffic, clock, SpeedFile(paths.state_dir / "speeds.json"), later
+            self._traffic,
+            clock,
+            SpeedFile(paths.state_dir / "speeds.json"),
+            later,
+            on_slow=lambda slow: self._registry.record_slow(slow_lines(slow, clock(), time.time())),
         )
         self._publisher = EventPublisher(
             self._registry,

@@ -13,6 +13,7 @@ from meshlight.backends.base import Probe
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.health import Answered
+from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.memory import StoredResponses
@@ -206,3 +207,17 @@ async def test_a_response_whose_backend_is_switched_off_is_not_sent_elsewhere() 
         with pytest.raises(BadRequest, match=f"is kept by {answer.who}") as caught:
             await rig.relay.run(replace(inbound, body=body), RecordedAnswer(), DisconnectListeners())
         assert caught.value.param == "previous_response_id"
+
+
+async def test_a_guest_is_not_told_why() -> None:
+    rig = Rig(Routing())
+    async with SimulatedEngine("vllm", "a", ["m"]) as a, SimulatedEngine("vllm", "b", ["m"]) as b:
+        rig.add(a)
+        rig.add(b)
+        guest = Peer(id="c" * 64, name="Cleo", url="")
+        body = rig.encoded({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+        answer = RecordedAnswer()
+        inbound = replace(rig.inbound("chat/completions", "m", body), guest=guest)
+        await rig.relay.run(inbound, answer, DisconnectListeners())
+        assert answer.status == 200
+        assert not [name for name in answer.headers if name.startswith("x-meshlight")]
