@@ -80,8 +80,6 @@ class Backend(Struct, frozen=True, kw_only=True):
     """Of a peer: the node id that its key must have."""
     follow_clock: bool = True
     """Whether requests are signed with a cluster's time when this machine's clock is wrong."""
-    slots: int | None = None
-    """Requests that it answers at the same time, as the user says; None for what it reports itself."""
 
     @property
     def is_offer(self) -> bool:
