@@ -15,6 +15,7 @@ from meshlight.domain.choice import (
     best,
     deciding_step,
     fits,
+    may_begin,
     needed,
     places,
 )
@@ -45,8 +46,11 @@ def route(**facts: object) -> RouteFacts:
         (route(loaded=True, in_flight=2), route(loaded=False), "loaded"),
         (route(loaded=None, in_flight=2), route(loaded=False), "loaded"),
         (route(in_flight=1, latency_s=1.0), route(in_flight=2, latency_s=0.1), "waiting"),
-        (route(work_s=1.0, latency_s=1.0), route(work_s=2.0, latency_s=0.1), "time"),
-        (route(latency_s=0.1), route(work_s=0.01, latency_s=0.2), "time"),
+        (route(slots=12, in_flight=3, work_s=1.0), route(slots=1, work_s=1.9), "time"),
+        (route(loaded=False, load_s=9.0, work_s=1.0), route(slots=1, work_s=21.0), "time"),
+        (route(work_s=1.0, latency_s=1.0), route(work_s=1.5, latency_s=0.1), "time"),
+        (route(slots=4, latency_s=1.0), route(slots=4, in_flight=1, latency_s=0.1), "busy"),
+        (route(latency_s=0.1), route(work_s=0.01, latency_s=0.2), "latency"),
         (route(turn=0), route(turn=1), "turn"),
     ],
 )
@@ -70,6 +74,26 @@ def test_no_prompt_goes_to_a_cloud_because_a_nearer_model_is_cold() -> None:
     cold = route(loaded=False, load_s=20.0, work_s=2.0)
     assert first("local-first", cold, route(ring=2, work_s=2.0)) == (1, "slot")
     assert first("local-first", cold, route(ring=3, work_s=2.0)) == (0, "ring")
+
+
+def test_a_busy_place_without_known_slots_counts_as_full_while_it_takes_twice_as_long() -> None:
+    cold = route(ring=1, loaded=False, load_s=20.0, work_s=2.0)
+    assert first("local-first", route(in_flight=9, work_s=60.0), cold) == (1, "slot")
+    assert first("local-first", route(in_flight=9, work_s=20.0), cold) == (0, "slot")
+    assert first("local-first", route(in_flight=0, work_s=60.0), cold) == (0, "ring")
+
+
+def test_a_request_waits_for_a_warm_model_where_that_is_sooner_than_loading_a_cold_one() -> None:
+    cold = route(loaded=False, load_s=20.0, work_s=2.0)
+    full = route(loaded=True, slots=1, in_flight=1, wait_s=5.0, work_s=2.0)
+    assert may_begin([cold, full]) == [False, False]
+    assert may_begin([cold, route(loaded=True, slots=1, in_flight=1, wait_s=50.0, work_s=2.0)]) == [
+        True,
+        False,
+    ]
+    small, large = route(context=1_000), route(context=9_000, slots=1, in_flight=1)
+    assert may_begin([small, large], Prompt(tokens=5_000)) == [False, False]
+    assert may_begin([small], Prompt(tokens=5_000)) == [True]
 
 
 def test_what_is_not_known_excludes_nothing() -> None:
@@ -126,7 +150,8 @@ def test_a_full_place_is_never_first_while_one_that_fits_is_free(
     same = [r for r in routes if r.preference == 0]
     best = min(places("local-first", routes, prompt)).facts
     if best.is_full and best.preference == 0:
-        assert not any(fits(r, prompt) and not r.is_full and not r.must_load for r in same)
+        free = [r for r in same if fits(r, prompt) and not r.is_full and not r.must_load]
+        assert all(r.slots is None and r.in_flight for r in free)  # they count as full if they take too long
 
 
 @given(st.sampled_from(POLICIES), st.lists(FACTS, min_size=1, max_size=6), PROMPTS)
@@ -150,7 +175,12 @@ def test_the_best_is_found_without_putting_all_in_order(
 def test_times_are_worked_out_only_where_they_decide() -> None:
     called: list[None] = []
     warm, cold = route(loaded=True), route(loaded=False)
-    best(STEPS["local-first"], [route(in_flight=1), warm], NO_PROMPT, lambda: called.append(None))
+    best(
+        STEPS["local-first"],
+        [route(is_home=True, slots=2), route(slots=2)],
+        NO_PROMPT,
+        lambda: called.append(None),
+    )
     assert not called
     best(STEPS["local-first"], [warm, cold], NO_PROMPT, lambda: called.append(None))
     assert len(called) == 1

@@ -21,6 +21,7 @@ COLD = RouteFacts(loaded=False, slots=2, in_flight=2, context=8_000, work_s=2.5,
         ("conversation", "same conversation", "the conversation was not here"),
         ("loaded", "warm here", "it has to load the model"),
         ("waiting", "fewest requests (1)", "more requests (2)"),
+        ("busy", "fewest requests (1)", "more requests (2)"),
         ("time", "expected in 2.5 s", "expected in 32 s"),
     ],
 )
@@ -36,8 +37,8 @@ def test_a_place_that_counts_as_full_because_it_would_load_is_not_said_to_be_ful
 
 
 def test_without_an_expectation_the_probes_decide() -> None:
-    assert why_first("time", RouteFacts(), RouteFacts(), "b") == "answers probes first"
-    assert why_later("time", RouteFacts()) == "answers probes later"
+    assert why_first("latency", RouteFacts(), RouteFacts(), "b") == "answers probes first"
+    assert why_later("latency", RouteFacts()) == "answers probes later"
 
 
 def test_no_step_is_without_words() -> None:

@@ -158,3 +158,11 @@ def test_whatever_answers_say_no_time_is_negative_or_without_end(
         speeds.refresh(now)
         work_s = speeds.work_s(Prompt(tokens=tokens))
         assert work_s is None or 0 <= work_s < float("inf")
+
+
+def test_answers_beside_others_take_longer_at_one_engine_and_not_behind_many() -> None:
+    speeds = Speeds()
+    assert speeds.slower_by(0) == speeds.slower_by(1) == 1.0
+    assert 1.0 < speeds.slower_by(4) < speeds.slower_by(1_000)
+    speeds.is_one_engine = False
+    assert speeds.slower_by(4) == 1.0

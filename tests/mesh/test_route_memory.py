@@ -199,6 +199,42 @@ def test_a_place_that_slows_down_loses_its_requests_and_gets_them_back() -> None
     assert set(send(10)[-5:]) == {"a"}
 
 
+def test_a_conversation_leaves_a_place_that_has_become_slow() -> None:
+    mesh = Mesh(ModelDetail(loaded=True, slots=2), ModelDetail(loaded=True, slots=2))
+    for _ in range(5):
+        mesh.answer("a")
+        mesh.clock.pass_time(30)
+    at_home = Prompt(tokens=10, home=("a", ""))
+    assert mesh.first(at_home) == "a"
+    for _ in range(9):
+        mesh.answer("a", 2.0, 20.0)
+    assert mesh.first(at_home) == "b"
+
+
+def test_those_that_wait_in_the_queue_make_the_wait_longer() -> None:
+    mesh = Mesh(ModelDetail(loaded=True, slots=1), COLD)
+    for _ in range(3):
+        mesh.answer("a")
+    mesh.traffic.reserve("a", "m")
+    assert mesh.first() == "a"
+    mesh.traffic.wait("m", 40)
+    assert mesh.first() == "b"
+
+
+def test_a_crowd_is_not_taken_for_a_slow_place() -> None:
+    mesh = Mesh(ModelDetail(loaded=True, slots=8), ModelDetail(loaded=True, slots=8))
+    for _ in range(5):
+        mesh.answer("a")
+        mesh.clock.pass_time(30)
+    others = [mesh.traffic.reserve("a", "m") for _ in range(7)]
+    for _ in range(9):
+        mesh.answer("a", 0.18, 1.8)
+    for other in others:
+        other.close("ok")
+    assert not mesh.memory._speeds["a", "", "m"].slow_since
+    assert mesh.first(Prompt(tokens=10, home=("a", ""))) == "a"
+
+
 def test_a_slow_place_is_told_after_five_minutes() -> None:
     mesh = Mesh(WARM)
     for _ in range(9):

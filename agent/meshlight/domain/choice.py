@@ -5,13 +5,17 @@ The first step in which two routes differ decides between them:
 1. `rule`: the backends that the model's rule prefers come first.
 2. `context`: one whose context holds the prompt and the answer comes before one that is too small.
 3. `slot`: one that can begin at once comes before one that is full. A model that would have to be loaded first counts
-   as full while it is sooner to wait for one that is in memory.
+   as full while it is sooner to wait for one that is in memory; and a busy place of which no slots are known while it
+   takes twice as long as another one, even if that one has to load the model.
 4. `ring`: the nearer one. (A full place takes nothing, so a free slot farther away comes before it, as far as the
    rule lets requests go.)
 5. `conversation`: where the conversation was before, its prompt is in the cache.
-6. `loaded`: a model that is in memory comes before one that has to be loaded.
-7. `waiting`: the one with the fewest requests.
-8. `time`: the one that is expected to finish first; without such knowledge, the one that answers probes first.
+6. `loaded`: a model that is in memory comes before one that has to be loaded, unless that one is done sooner even so.
+7. `waiting`: the one where the fewest requests wait. Those that run in a slot of their own don't: a fast machine with
+   three of its twelve slots busy comes before a slow one without work.
+8. `time`: the one that is expected to finish first.
+9. `busy`: the one with the fewest requests.
+10. `latency`: the one that answers probes first.
 
 `least-busy`, `fastest`, `priority` and `round-robin` leave steps out or order them otherwise (`STEPS`). There is no
 sum of points: each step is a plain comparison, so the order is total and the same for the same facts.
@@ -27,29 +31,44 @@ from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.rules import Policy
 
 Step = Literal[
-    "rule", "context", "slot", "ring", "conversation", "loaded", "priority", "waiting", "time", "turn"
+    "rule",
+    "context",
+    "slot",
+    "ring",
+    "conversation",
+    "loaded",
+    "priority",
+    "waiting",
+    "time",
+    "busy",
+    "latency",
+    "turn",
 ]
 
+_COMMON: tuple[Step, ...] = ("conversation", "loaded", "waiting", "time", "busy", "latency", "turn")
+
 STEPS: Mapping[Policy, tuple[Step, ...]] = {
-    "local-first": ("rule", "context", "slot", "ring", "conversation", "loaded", "waiting", "time", "turn"),
-    "priority": (
+    "local-first": ("rule", "context", "slot", "ring", *_COMMON),
+    "priority": ("rule", "context", "slot", "priority", "ring", *_COMMON),
+    "least-busy": (
         "rule",
         "context",
         "slot",
-        "priority",
-        "ring",
+        "busy",
         "conversation",
         "loaded",
-        "waiting",
+        "ring",
         "time",
+        "latency",
         "turn",
     ),
-    "least-busy": ("rule", "context", "slot", "waiting", "conversation", "loaded", "ring", "time", "turn"),
-    "fastest": ("rule", "context", "slot", "time", "waiting", "turn"),
+    "fastest": ("rule", "context", "slot", "time", "latency", "busy", "turn"),
     "round-robin": ("rule", "context", "slot", "turn"),
 }
 """The steps of each policy, in order."""
 
+TOO_LONG = 2.0
+"""A busy place of which no slots are known counts as full if it takes so many times as long as another one."""
 _NEVER = float("inf")
 _CLOUD = RING_ORDER["cloud"]
 
@@ -118,6 +137,12 @@ class RouteFacts(Struct, kw_only=True):
         return (self.in_flight if self.taken is None else self.taken) >= self.slots
 
     @property
+    def waiting(self) -> int:
+        """The requests before this one that it can't begin at once; where no slots are known, any may be one."""
+        taken = self.in_flight if self.taken is None else self.taken
+        return taken if self.slots is None else max(taken - self.slots + 1, 0)
+
+    @property
     def must_load(self) -> bool:
         """Whether the model has to be loaded first."""
         return self.loaded is False
@@ -175,23 +200,20 @@ def best(
             values: list[float] = list(map(_PLAIN[step], left))
         elif step == "conversation":
             values = [not route.is_home for route in left]
-        elif step == "loaded":
-            values = [route.loaded is False for route in left]
+        elif step == "loaded" and not any(route.loaded is False for route in left):
+            continue
         elif step == "context":
             need = prompt.tokens + prompt.answer_tokens
             values = [route.context is not None and need > route.context for route in left]
-        elif step == "slot" and not any(route.loaded is False for route in left):
+        elif step == "slot" and not any(
+            route.loaded is False or (route.slots is None and route.in_flight) for route in left
+        ):
             values = [route.slots is not None and route.is_full for route in left]
         else:
             if finishes is None:
                 expect()
                 finishes = [route.finish_s() for route in routes]
-            if step == "slot":
-                soonest_s = _soonest_warm_s(routes, finishes, prompt)
-                values = [_slot(routes[at], finishes[at], soonest_s) for at in numbers]
-            else:
-                times = _times(routes, finishes)
-                values = [times[at] for at in numbers]
+            values = _timed(step, routes, finishes, numbers, prompt)
         lowest = min(values)
         if lowest == max(values):
             continue
@@ -205,12 +227,33 @@ def best(
     return Best(numbers[0], numbers[1] if len(numbers) > 1 else second, _LAST)
 
 
+def _timed(
+    step: Step,
+    routes: Sequence[RouteFacts],
+    finishes: Sequence[float | None],
+    numbers: Sequence[int],
+    prompt: Prompt,
+) -> list[float]:
+    """Return the values of the routes of these numbers in a step that looks at times."""
+    if step == "slot":
+        soonest = _soonest(routes, finishes, prompt)
+        return [_slot(routes[at], finishes[at], soonest) for at in numbers]
+    if step == "loaded":
+        near = _soonest_near(routes, finishes, prompt)
+        return [_loads_late(routes[at], finishes[at], near) for at in numbers]
+    if None in finishes:
+        return [0.0] * len(numbers)
+    return [finishes[at] or 0.0 for at in numbers]
+
+
 _LAST: Step = "turn"
 _PLAIN: Mapping[Step, Callable[[RouteFacts], float]] = {
     "rule": attrgetter("preference"),
     "ring": attrgetter("ring"),
     "priority": attrgetter("priority"),
-    "waiting": attrgetter("in_flight"),
+    "waiting": attrgetter("waiting"),
+    "busy": attrgetter("in_flight"),
+    "latency": lambda route: _NEVER if route.latency_s is None else route.latency_s,
     "turn": attrgetter("turn"),
 }
 
@@ -225,54 +268,62 @@ def needed(steps: Sequence[Step], routes: Sequence[RouteFacts]) -> tuple[Step, .
     return tuple(step for step in steps if step not in same)
 
 
-def loads_later(routes: Sequence[RouteFacts], prompt: Prompt) -> list[bool]:
-    """Return of each route whether its model has to be loaded, and it is sooner to wait for one that is in memory."""
-    finishes = [route.finish_s() for route in routes]
-    soonest_s = _soonest_warm_s(routes, finishes, prompt)
-    return [
-        route.must_load and finish_s is not None and finish_s > soonest_s
-        for route, finish_s in zip(routes, finishes, strict=True)
-    ]
+class _Soonest(Struct, frozen=True):
+    """When the first route would be done, in seconds; infinity if that is not known.
 
-
-def _soonest_warm_s(routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt) -> float:
-    """Return when the first route with the model in memory would be done; infinity if that is not known.
-
-    A cloud does not count: no prompt goes there because that saves loading a model.
+    A cloud does not count: no prompt goes there because that saves waiting or loading a model.
     """
-    return min(
-        (
-            finish_s
-            for route, finish_s in zip(routes, finishes, strict=True)
-            if finish_s is not None and route.ring < _CLOUD and not route.must_load and fits(route, prompt)
-        ),
-        default=_NEVER,
-    )
+
+    warm_s: float
+    """Of those with the model in memory."""
+    any_s: float
 
 
-def _times(routes: Sequence[RouteFacts], finishes: Sequence[float | None]) -> list[float]:
-    """Return the values of the step `time`.
+_UNKNOWN = _Soonest(_NEVER, _NEVER)
 
-    Expectations are compared among themselves only: a place that tells nothing is neither faster nor slower.
-    """
-    times = finishes if None not in finishes else [route.latency_s for route in routes]
-    return [_NEVER if time_s is None else time_s for time_s in times]
+
+def _soonest(routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt) -> _Soonest:
+    warm_s = any_s = _NEVER
+    for route, finish_s in zip(routes, finishes, strict=True):
+        if finish_s is None or finish_s >= warm_s or route.ring >= _CLOUD or not fits(route, prompt):
+            continue
+        any_s = min(any_s, finish_s)
+        if not route.must_load:
+            warm_s = finish_s
+    return _Soonest(warm_s, any_s)
+
+
+def _soonest_near(
+    routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt
+) -> Mapping[int, _Soonest]:
+    """Return the same of the routes of each ring alone."""
+    found: dict[int, _Soonest] = {}
+    for route, finish_s in zip(routes, finishes, strict=True):
+        soonest = found.get(route.ring, _UNKNOWN)
+        if finish_s is not None and finish_s < soonest.warm_s and fits(route, prompt):
+            any_s = min(soonest.any_s, finish_s)
+            soonest = _Soonest(soonest.warm_s if route.must_load else finish_s, any_s)
+        found[route.ring] = soonest
+    return found
 
 
 def places(policy: Policy, routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> list[Place]:
     """Return the place of each route, in the same order; sort them to get the order of the routes."""
     steps = STEPS[policy]
     finishes = [route.finish_s() for route in routes]
-    soonest_warm_s = _soonest_warm_s(routes, finishes, prompt)
-    times = _times(routes, finishes)
+    soonest, near = _soonest(routes, finishes, prompt), _soonest_near(routes, finishes, prompt)
+    # Expectations are compared among themselves only: a place that tells nothing is neither faster nor slower.
+    times = [0.0] * len(routes) if None in finishes else finishes
     return [
         Place(
             key=tuple(
                 _VALUES[step](route, prompt)
                 if step in _VALUES
-                else _slot(route, finish_s, soonest_warm_s)
+                else _slot(route, finish_s, soonest)
                 if step == "slot"
-                else time_s
+                else _loads_late(route, finish_s, near)
+                if step == "loaded"
+                else time_s or 0.0
                 for step in steps
             ),
             facts=route,
@@ -294,11 +345,44 @@ def fits(route: RouteFacts, prompt: Prompt) -> bool:
     return route.context is None or prompt.need <= route.context
 
 
-def _slot(route: RouteFacts, finish_s: float | None, soonest_warm_s: float) -> float:
-    """Return 0 for a route that can begin, and where that is not later than waiting for a model in memory."""
+def may_begin(routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> list[bool]:
+    """Return which routes a request may take now, rather than wait for another one."""
+    worth = worth_taking(routes, prompt)
+    return [is_worth and not route.is_full for route, is_worth in zip(routes, worth, strict=True)]
+
+
+def worth_taking(routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> list[bool]:
+    """Return which routes a request may take now, or once they have a free slot.
+
+    Not one that would have to load its model, or is busy for long, while it is sooner to wait for another one; nor
+    one whose context is too small while there is one that is large enough.
+    """
+    finishes = [route.finish_s() for route in routes]
+    soonest = _soonest(routes, finishes, prompt)
+    is_any_fit = any(fits(route, prompt) for route in routes)
+    return [
+        (route.is_full or _slot(route, finish_s, soonest) == 0.0) and (fits(route, prompt) or not is_any_fit)
+        for route, finish_s in zip(routes, finishes, strict=True)
+    ]
+
+
+def _slot(route: RouteFacts, finish_s: float | None, soonest: _Soonest) -> float:
+    """Return 0 for a route that can begin, and where that is not later than waiting for another one."""
     if route.is_full:
         return 1.0
-    return 1.0 if route.must_load and finish_s is not None and finish_s > soonest_warm_s else 0.0
+    if finish_s is None:
+        return 0.0
+    if route.must_load:
+        return 1.0 if finish_s > soonest.warm_s else 0.0
+    is_busy = route.slots is None and route.in_flight > 0
+    return 1.0 if is_busy and finish_s > TOO_LONG * soonest.any_s else 0.0
+
+
+def _loads_late(route: RouteFacts, finish_s: float | None, near: Mapping[int, _Soonest]) -> float:
+    """Return 1 for a route that has to load the model and is not done sooner than one that has it in memory."""
+    if not route.must_load:
+        return 0.0
+    return 0.0 if finish_s is not None and finish_s < near[route.ring].warm_s else 1.0
 
 
 _VALUES: Mapping[Step, Callable[[RouteFacts, Prompt], float]] = {
@@ -306,9 +390,10 @@ _VALUES: Mapping[Step, Callable[[RouteFacts, Prompt], float]] = {
     "context": lambda route, prompt: 0.0 if fits(route, prompt) else 1.0,
     "ring": lambda route, _: route.ring,
     "conversation": lambda route, _: 0.0 if route.is_home else 1.0,
-    "loaded": lambda route, _: 1.0 if route.must_load else 0.0,
     "priority": lambda route, _: route.priority,
-    "waiting": lambda route, _: route.in_flight,
+    "waiting": lambda route, _: route.waiting,
+    "busy": lambda route, _: route.in_flight,
+    "latency": lambda route, _: _NEVER if route.latency_s is None else route.latency_s,
     "turn": lambda route, _: route.turn,
 }
 """The values of the steps that look at one route alone."""

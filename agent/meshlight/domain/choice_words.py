@@ -10,7 +10,7 @@ _FIRST: Mapping[Step, str] = {
     "conversation": "same conversation",
     "loaded": "warm here",
     "priority": "first by priority",
-    "time": "answers probes first",
+    "latency": "answers probes first",
     "turn": "its turn",
 }
 _LATER: Mapping[Step, str] = {
@@ -19,9 +19,11 @@ _LATER: Mapping[Step, str] = {
     "conversation": "the conversation was not here",
     "loaded": "it has to load the model",
     "priority": "later by priority",
-    "time": "answers probes later",
+    "latency": "answers probes later",
     "turn": "as good, they take turns",
 }
+
+_REQUESTS: tuple[Step, ...] = ("waiting", "busy")
 
 
 def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str) -> str:
@@ -29,10 +31,12 @@ def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str
     if step == "context":
         return f"its context of {tokens_text(route.context)} holds the prompt"
     if step == "slot":
-        return f"{others_name} is full" if other.is_full else _FIRST["loaded"]
-    if step == "waiting":
+        if other.must_load and not other.is_full:
+            return _FIRST["loaded"]
+        return f"{others_name} is {'full' if other.is_full else 'busy'}"
+    if step in _REQUESTS:
         return f"fewest requests ({route.in_flight})"
-    return (_time(route) if step == "time" else "") or _FIRST[step]
+    return _time(route) if step == "time" else _FIRST[step]
 
 
 def why_only(route: RouteFacts) -> str:
@@ -49,10 +53,12 @@ def why_later(step: Step, route: RouteFacts) -> str:
     if step == "context":
         return f"its context of {tokens_text(route.context)} is too small"
     if step == "slot":
-        return "it is full" if route.is_full else _LATER["loaded"]
-    if step == "waiting":
+        if route.must_load and not route.is_full:
+            return _LATER["loaded"]
+        return "it is full" if route.is_full else "it is busy"
+    if step in _REQUESTS:
         return f"more requests ({route.in_flight})"
-    return (_time(route) if step == "time" else "") or _LATER[step]
+    return _time(route) if step == "time" else _LATER[step]
 
 
 def tokens_text(tokens: int | None) -> str:
@@ -72,4 +78,4 @@ def seconds_text(seconds: float) -> str:
 
 def _time(route: RouteFacts) -> str:
     finish_s = route.finish_s()
-    return "" if finish_s is None else f"expected in {seconds_text(finish_s)}"
+    return "its turn" if finish_s is None else f"expected in {seconds_text(finish_s)}"

@@ -38,6 +38,14 @@ QUEUED_SEEN = 3
 SLOTS_KEPT_S = 600.0
 """After that, learned slots are put to the test again."""
 SLOTS_MAX = 64
+CROWD = 0.3
+"""Answers that an engine writes at the same time share its speed: each of n takes n to the power of this as long.
+
+Of engines that were not measured, between 0.1 (many answers cost little more than one) and 0.7 (hardly anything is
+shared), the choice is better with it than without (`dev.py simulate`); and a crowd is not taken for a slow place.
+"""
+_CROWD_MAX = 64
+_CROWDS = tuple(max(number, 1) ** CROWD for number in range(_CROWD_MAX + 1))
 _NEVER = float("inf")
 
 
@@ -119,6 +127,7 @@ class Speeds:
         "_write",
         "begin_s",
         "due",
+        "is_one_engine",
         "learned_slots",
         "load_s",
         "read_s",
@@ -139,6 +148,8 @@ class Speeds:
         self._slots_at = -_NEVER
         self.learned_slots: int | None = None
         """How many requests it answers at the same time, as far as that was seen."""
+        self.is_one_engine = True
+        """Whether answers at the same time share one engine."""
         self.begin_s: float | None = None
         """Until the first byte of an answer to a short prompt."""
         self.read_s: float | None = None
@@ -224,6 +235,13 @@ class Speeds:
             self.learned_slots is None or running < self.learned_slots
         ):
             self.learned_slots, self._slots_at = running, now
+
+    def slower_by(self, running: int) -> float:
+        """Return how many times as long an answer takes among so many, itself included.
+
+        What is learned and expected here is the time of an answer alone.
+        """
+        return _CROWDS[min(running, _CROWD_MAX)] if self.is_one_engine else 1.0
 
     def refresh(self, now: float) -> None:
         """Work out what is expected now."""

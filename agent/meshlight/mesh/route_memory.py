@@ -40,10 +40,8 @@ _KEEP_S: Mapping[Kind, float] = {"ollama": 300.0, "lmstudio": 3_600.0}
 """How long these keep a model in memory after its last answer, unless they are told otherwise."""
 _ALWAYS_LOADED: frozenset[Kind] = frozenset({"vllm", "mlx"})
 """Servers that answer only once their model is in memory."""
-_LEARNS_SLOTS: frozenset[Kind] = frozenset(
-    {"llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai-compatible"}
-)
-"""Engines: the others limit by other means, or have many engines behind them."""
+_ENGINES: frozenset[Kind] = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai-compatible"})
+"""The others limit by other means than slots, or have many engines behind them."""
 _NEVER = float("inf")
 _NO_DETAIL = ModelDetail()
 _UNKNOWN = Speeds()
@@ -117,7 +115,7 @@ class _Live:
         self.keep_s = _KEEP_S.get(backend.kind, _NEVER)
         self.told_load_s = detail.load_s
         self.told_slots = facts.slots = detail.slots if backend.slots is None else backend.slots
-        if facts.slots is None and backend.kind not in _LEARNS_SLOTS:
+        if facts.slots is None and backend.kind not in _ENGINES:
             self.told_slots = 0  # there are none, and none are learned
         # Of an engine with several models, each has slots of its own; what the user sets is for all together.
         self.counts_model = not place and backend.slots is None and len(node.models) > 1
@@ -138,7 +136,7 @@ class Plan:
             what: _without_needless(steps, *what)
             for what in product((False, True), (False, True), (False, True))
         }
-        """The steps in which the routes may differ, by whether one is the request's home, is cold, has slots."""
+        """The steps in which the routes may differ, by whether one is the request's home, is cold, may be full."""
         self.takes_turns = policy == "round-robin" or any(score.place for score in scores)
 
 
@@ -180,10 +178,11 @@ class RouteMemory:
     def plan(self, snapshot: Snapshot, policy: Policy, scores: Sequence[RouteScore]) -> Plan:
         """Return a plan for routes that are all ready; their order among themselves is the one they are listed in."""
         scores = sorted(scores, key=lambda score: score.facts.index)
-        routes = [
-            _Live(score.facts, snapshot.nodes[score.backend], score.place, score.model, self._of(score))
-            for score in scores
-        ]
+        routes = []
+        for score in scores:
+            node, speeds = snapshot.nodes[score.backend], self._of(score)
+            speeds.is_one_engine = not score.place and node.backend.kind in _ENGINES
+            routes.append(_Live(score.facts, node, score.place, score.model, speeds))
         return Plan(snapshot, policy, scores, routes)
 
     def choose(self, plan: Plan, prompt: Prompt, turn: int) -> Best:
@@ -226,6 +225,8 @@ class RouteMemory:
         first_s = ticket.first_byte_s
         speeds.seen_at = now
         prompt, answer = counts or (0, 0)
+        slower = 1.0 if is_cold else speeds.slower_by(ticket.running)
+        first_s, total_s = first_s / slower, total_s / slower
         speeds.learn(
             now,
             first_s,
@@ -245,7 +246,9 @@ class RouteMemory:
     def learn_timings(self, ticket: Ticket, read: tuple[int, float], wrote: tuple[int, float]) -> None:
         """Take in what the engine measured itself: tokens and seconds of the prompt, and of the answer."""
         key = (ticket.backend, ticket.place, ticket.model)
-        (self._speeds.get(key) or self._add(key)).learn_timings(self._clock(), read, wrote)
+        speeds = self._speeds.get(key) or self._add(key)
+        slower = speeds.slower_by(ticket.running)
+        speeds.learn_timings(self._clock(), (read[0], read[1] / slower), (wrote[0], wrote[1] / slower))
 
     def slow(self) -> list[SlowRoute]:
         """Return the routes that have been slower than half their usual speed for five minutes."""
@@ -277,11 +280,11 @@ class RouteMemory:
     def _look(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> tuple[bool, bool, bool]:
         """Bring up to date what runs at the routes of a model, and where it is in memory.
 
-        Returns whether one of them is the request's home, is cold, has slots.
+        Returns whether one of them is the request's home, is cold, may be full.
         """
         load, home = self._traffic.load, prompt.home
         has_home = home[0] != ""
-        is_any_home = is_any_cold = has_slots = False
+        is_any_home = is_any_cold = may_be_full = False
         for route in routes:
             facts, speeds = route.facts, route.speeds
             facts.in_flight = load.get(route.key, 0)
@@ -298,39 +301,56 @@ class RouteMemory:
                 facts.is_home = False
                 is_any_cold = True
             elif has_home and route.home == home:
-                facts.is_home = is_any_home = True
+                if now >= speeds.due:
+                    speeds.refresh(now)
+                # A place that has become slow is left: reading the prompt elsewhere takes less.
+                facts.is_home = is_any_home = speeds.slow_since is None
             else:
                 facts.is_home = False
             if route.told_slots is None:
                 facts.slots = speeds.learned_slots
-            if facts.slots is not None:
-                has_slots = True
+            if facts.slots is not None or facts.in_flight:
+                may_be_full = True
             if route.counts_model:
                 facts.taken = self._traffic.running(route.backend, route.model)
         if is_any_home and _is_crowded(routes):
             is_any_home = False
-        return is_any_home, is_any_cold, has_slots
+        return is_any_home, is_any_cold, may_be_full
 
     def _expect(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> None:
         """Bring up to date how long an answer is expected to take at the routes of a model."""
         unknown = known = False
+        turns = self._turns_to_wait(routes)
         for route in routes:
             facts, speeds = route.facts, route.speeds
             if now >= speeds.due:
                 speeds.refresh(now)
-            work_s = facts.work_s = speeds.work_s(prompt, is_home=facts.is_home)
+            work_s = speeds.work_s(prompt, is_home=facts.is_home)
             if work_s is None:
+                facts.work_s = None
                 unknown = True
                 continue
             known = True
+            slots = facts.slots
+            taken = facts.in_flight if facts.taken is None else facts.taken
+            beside = taken if slots is None else min(taken, slots - 1)
+            if beside:
+                work_s *= speeds.slower_by(beside + 1)
+            facts.work_s = work_s
             if facts.loaded is False:
                 facts.load_s = route.told_load_s or speeds.load_s or LOAD_GUESS_S
-            slots = facts.slots
             if slots is not None:
-                taken = facts.in_flight if facts.taken is None else facts.taken
-                facts.wait_s = work_s * (taken - slots + 1) / slots if taken >= slots else 0.0
+                facts.wait_s = work_s * ((taken - slots + 1) / slots + turns) if taken >= slots else 0.0
         if unknown and known:
             self._expect_as_usual(routes, prompt)
+
+    def _turns_to_wait(self, routes: Sequence[_Live]) -> float:
+        """Return how often all slots of a model become free before the requests that wait for it have theirs."""
+        waiting = self._traffic.waiting().get(routes[0].model, 0) if routes else 0
+        if not waiting:
+            return 0.0
+        slots = sum(r.facts.slots or 0 for r in routes if r.facts.loaded is not False)
+        return waiting / slots if slots else 0.0
 
     def _expect_as_usual(self, routes: Sequence[_Live], prompt: Prompt) -> None:
         """Expect of routes that have not answered yet what is usual at the best of the others.
@@ -354,6 +374,7 @@ class RouteMemory:
         if len(self._speeds) >= ROUTES_MAX:
             del self._speeds[next(iter(self._speeds))]
         speeds = self._speeds[key] = Speeds()
+        speeds.is_one_engine = not key[1]
         return speeds
 
     def _read(self) -> list[_KeptRoute]:
@@ -418,13 +439,13 @@ def _without_needless(
     steps: Sequence[Step],
     is_any_home: bool,
     is_any_cold: bool,
-    has_slots: bool,
+    may_be_full: bool,
 ) -> tuple[Step, ...]:
     needless: set[Step] = set()
     if not is_any_home:
         needless.add("conversation")
     if not is_any_cold:
         needless.add("loaded")
-        if not has_slots:
+        if not may_be_full:
             needless.add("slot")
     return tuple(step for step in steps if step not in needless)

@@ -24,6 +24,8 @@ CONTROL_OFFSET = 20
 KEEP = 200
 """Requests in the log of each server: a demo may run for days."""
 
+LONG_CONTEXT = 131_072
+
 
 class SimulatedBackend(Struct, frozen=True, kw_only=True):
     """One simulated backend, with what is needed to add it to a mesh."""
@@ -52,7 +54,12 @@ class Scenario:
             return base_port and base_port + place
 
         def engine(
-            place: int, dialect: Dialect, name: str, tempo: tuple[float, float], *models: str
+            place: int,
+            dialect: Dialect,
+            name: str,
+            tempo: tuple[float, float],
+            *models: str,
+            context: int | None = None,
         ) -> SimulatedEngine:
             speed, first_token_s = tempo
             return SimulatedEngine(
@@ -63,6 +70,7 @@ class Scenario:
                 control_port=port(CONTROL_OFFSET + place),
                 speed=speed,
                 first_token_s=first_token_s,
+                context=context,
                 pace=pace,
                 keep=KEEP,
             )
@@ -88,7 +96,10 @@ class Scenario:
         self.ollama = engine(
             1, "ollama", "Demo Ollama", (35, 0.3), "llama-3.2-3b", "gemma3:4b", "nomic-embed-text"
         )
-        self.vllm = engine(2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b")
+        # qwen3-8b is cold at the first engine, warm at the last, and only here it has room for long prompts.
+        self.vllm = engine(
+            2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b", context=LONG_CONTEXT
+        )
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 

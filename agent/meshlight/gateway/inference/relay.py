@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
-from meshlight.domain.choice import NO_PROMPT, Prompt, loads_later
+from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
@@ -348,10 +348,10 @@ class Relay:
         return [_route(s) for s in worth if s.model == model]
 
     def _worth_waiting_for(self, usable: Sequence[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
-        """Return the routes without those where a request would wait in vain, or would be done later for a load."""
-        worth = [s for s in usable if not self._is_in_vain(s)]
-        later = loads_later([s.facts for s in worth], prompt)
-        return [s for s, is_later in zip(worth, later, strict=True) if not is_later]
+        """Return the routes without those where a request would wait in vain, or had better wait for another one."""
+        found = [s for s in usable if not self._is_in_vain(s)]
+        worth = worth_taking([s.facts for s in found], prompt)
+        return [s for s, is_worth in zip(found, worth, strict=True) if is_worth]
 
     def _is_in_vain(self, score: RouteScore) -> bool:
         """Whether a route is tried only because there is no better one: its failure is to come soon."""
