@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Kind, Ring
 from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
@@ -39,6 +40,8 @@ class SimulatedBackend(Struct, frozen=True, kw_only=True):
     access_key: str = ""
     secret: str = ""
     """Its key, valid at this demo only."""
+    slots: int | None = None
+    """Requests that it answers at the same time, as its user has set it; None for no setting."""
     switch: str = ""
     """The URL of its fault switch; empty if it has none."""
 
@@ -134,7 +137,11 @@ class Scenario:
     @property
     def backends(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; available only while the scenario runs."""
-        near = tuple(_describe(engine, "machine") for engine in self.engines)
+        near = tuple(
+            replace(found, slots=1) if engine is self.mlx else found
+            for engine in self.engines
+            for found in (_describe(engine, "machine"),)
+        )
         models = (model for service in self.cluster.services for model in service.models)
         cluster = SimulatedBackend(
             id=_id(self.cluster.name),
