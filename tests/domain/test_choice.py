@@ -18,6 +18,7 @@ from meshlight.domain.choice import (
     may_begin,
     needed,
     places,
+    worth_taking,
 )
 from meshlight.domain.rules import Policy
 
@@ -93,7 +94,18 @@ def test_a_request_waits_for_a_warm_model_where_that_is_sooner_than_loading_a_co
     ]
     small, large = route(context=1_000), route(context=9_000, slots=1, in_flight=1)
     assert may_begin([small, large], Prompt(tokens=5_000)) == [False, False]
+    assert may_begin([small, large], Prompt(tokens=500, answer_tokens=5_000)) == [True, False]
     assert may_begin([small], Prompt(tokens=5_000)) == [True]
+
+
+def test_worth_waiting_for_is_what_is_full_and_not_what_is_done_later() -> None:
+    cold = route(loaded=False, load_s=20.0, work_s=2.0)
+    full = route(loaded=True, slots=1, in_flight=1, wait_s=5.0, work_s=2.0)
+    busy = route(in_flight=9, work_s=30.0)
+    assert worth_taking([cold, full, busy]) == [False, True, False]
+    assert worth_taking([cold, busy]) == [True, True]
+    small, large = route(context=1_000, slots=1, in_flight=1), route(context=9_000, slots=1, in_flight=1)
+    assert worth_taking([small, large], Prompt(tokens=5_000)) == [False, True]
 
 
 def test_what_is_not_known_excludes_nothing() -> None:

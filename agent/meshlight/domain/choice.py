@@ -355,13 +355,15 @@ def worth_taking(routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> li
     """Return which routes a request may take now, or once they have a free slot.
 
     Not one that would have to load its model, or is busy for long, while it is sooner to wait for another one; nor
-    one whose context is too small while there is one that is large enough.
+    one whose context is too small for the prompt while there is one that holds it. (The limit of the answer is seldom
+    reached: where it alone does not fit, nobody waits for a larger context.)
     """
     finishes = [route.finish_s() for route in routes]
     soonest = _soonest(routes, finishes, prompt)
-    is_any_fit = any(fits(route, prompt) for route in routes)
+    alone = Prompt(tokens=prompt.tokens)
+    is_any_fit = any(fits(route, alone) for route in routes)
     return [
-        (route.is_full or _slot(route, finish_s, soonest) == 0.0) and (fits(route, prompt) or not is_any_fit)
+        (route.is_full or _slot(route, finish_s, soonest) == 0.0) and (fits(route, alone) or not is_any_fit)
         for route, finish_s in zip(routes, finishes, strict=True)
     ]
 
