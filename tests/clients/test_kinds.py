@@ -27,6 +27,8 @@ PLAYED = (
     "gemini",
 )
 EVERY = [*(pytest.param(kind, marks=pytest.mark.real) for kind in REAL), *PLAYED]
+ADDED = [kind for kind in KINDS if kind not in {"peer", "local"}]
+"""The others are not added by an address: tests/peers, tests/local_models."""
 KEY = "sk-of-a-llama"
 LIMITS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"max_tokens": 40},
@@ -63,7 +65,7 @@ async def played(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Pla
 
 
 def test_no_kind_is_left_out() -> None:
-    assert set(KINDS) - {"peer"} == {*REAL, *PLAYED}, "a peer is not added by its address: tests/peers"
+    assert {*ADDED} == {*REAL, *PLAYED}
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -103,7 +105,7 @@ async def test_it_answers_in_the_protocols_of_openai_anthropic_and_ollama(
         assert texts["/api/chat"] == answer_of(played.model)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"mlx", "peer"}])
+@pytest.mark.parametrize("kind", [kind for kind in ADDED if kind != "mlx"])
 async def test_a_wrong_key_is_refused_in_words_and_nothing_is_saved(
     kind: str, played: Played, node: Node
 ) -> None:
@@ -116,7 +118,7 @@ async def test_a_wrong_key_is_refused_in_words_and_nothing_is_saved(
     assert (await node.http.get("/mesh/backends")).json()["backends"] == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "peer"])
+@pytest.mark.parametrize("kind", ADDED)
 async def test_an_address_where_nothing_listens_is_told_with_what_to_do(node: Node, kind: str) -> None:
     port = free_port()
     fields = {"access_key": "AKIA", "api_key": "secret"} if kind == "cluster" else {"api_key": "secret"}
