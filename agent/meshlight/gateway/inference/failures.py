@@ -5,7 +5,7 @@ key or the account; where it is unclear, a probe is requested at once and decide
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -148,9 +148,9 @@ def is_of_backend(failure: FailedAttempt) -> bool:
     return failure.fact is not None or failure.cause == "fell" or not failure.was_sent
 
 
-def sends_of(failures: Iterable[FailedAttempt]) -> int:
+def sends_of(failures: Sequence[FailedAttempt]) -> int:
     """Return how often a request was sent in failed attempts."""
-    return sum(failure.sends for failure in failures)
+    return sum(failure.sends for failure in failures) if failures else 0
 
 
 class AttemptRoute(Struct, frozen=True):

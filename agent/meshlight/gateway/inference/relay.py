@@ -170,7 +170,11 @@ class Relay:
             score = first.score if isinstance(first, Choice) else first
         try:
             while score is not None:
-                if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
+                if (
+                    self._queue is not None
+                    and score.facts.slots is not None
+                    and self._queue.is_full(score.backend, score.place, score.model)
+                ):
                     if stream is None and takes_beats(inbound):
                         sink = stream = WaitingStream(sink, inbound)
                     score = await self._free_route(
@@ -183,7 +187,7 @@ class Relay:
                 tried.append(score)
                 result = await self._try_route(score, inbound, sink, cancellation, failures, choice)
                 if not isinstance(result, FailedAttempt):
-                    if result == "ok":
+                    if failures and result == "ok":
                         self._record_doubtful(failures)
                     return result
                 failures.append(result)
@@ -415,7 +419,8 @@ class Relay:
                 link.is_proven = True
             self._record_success(backend.id, score)
             counts = self._record_tokens(ticket, tap, inbound)
-            self._learn_size(inbound, link, score, counts)
+            if counts is not None and len(inbound.body) >= LEARNED_FROM:
+                self._learn_size(inbound, link, score, counts)
             if response.status < 300:
                 self._chooser.record_answer(
                     choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
@@ -499,10 +504,10 @@ class Relay:
         inbound: InferenceRequest,
         link: BackendConnection,
         score: RouteScore,
-        counts: tuple[int, int] | None,
+        counts: tuple[int, int],
     ) -> None:
-        """Learn how the model counts; a prompt that was cut is told on the backend's card."""
-        if counts is None or not counts[0] or len(inbound.body) < LEARNED_FROM:
+        """Learn from a larger prompt how the model counts; one that was cut is told on the backend's card."""
+        if not counts[0]:
             return
         node = self._registry.snapshot.nodes.get(link.backend.id)
         if node is not None and (line := self._chooser.guard.learn(inbound, score.model, node, counts[0])):

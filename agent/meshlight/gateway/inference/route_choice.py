@@ -39,6 +39,8 @@ MODELS_MAX = 256
 """Models whose only route, or whose plan, is remembered."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
+LEARN_EVERY_S = 0.02
+"""Where there is no choice, an answer in so many seconds is enough to know how fast a route is."""
 RESPONSES_KEPT_S = 86_400.0
 """How long it is remembered which backend made a response."""
 _UNPLANNED = frozenset[Operation]({"responses", "other"})
@@ -78,6 +80,7 @@ class RouteChooser:
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
         """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
         so many bytes, which its context may not hold."""
+        self._learned_at = -LEARN_EVERY_S
         self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
         """The same for models with several routes."""
         self._lacking: set[tuple[str, str, str]] = set()
@@ -185,7 +188,10 @@ class RouteChooser:
     ) -> None:
         """Learn from the times and token counts of a complete answer; an engine's own where it gives them."""
         if choice is None:
-            self._memory.learn(ticket, total_s, counts, is_cold=is_cold)
+            now = self._clock()
+            if is_cold or now - self._learned_at >= LEARN_EVERY_S:
+                self._learned_at = now
+                self._memory.learn(ticket, total_s, counts, is_cold=is_cold)
             return
         if (timings := read_timings(tap.tail())) is not None:
             self._memory.learn_timings(ticket, *timings)
