@@ -16,8 +16,8 @@ from meshlight.domain.config import LocalSettings
 from meshlight.domain.local_models import LocalModel
 from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.leftovers import Leftovers
-from meshlight.local_models.engines.process import EngineProcess
-from meshlight.local_models.engines.starter import Starter, System
+from meshlight.local_models.engines.process import EngineProcess, System
+from meshlight.local_models.engines.starter import Starter
 
 
 def _minder(_has_children: bool) -> Guard:

@@ -14,8 +14,8 @@ import pytest
 from meshlight.domain.config import LocalSettings
 from meshlight.domain.local_models import LocalModel, RunnerName
 from meshlight.local_models.engines.leftovers import Leftovers
-from meshlight.local_models.engines.process import EngineProcess
-from meshlight.local_models.engines.starter import Starter, System
+from meshlight.local_models.engines.process import EngineProcess, System
+from meshlight.local_models.engines.starter import Starter
 from meshlight.local_models.runners import xllamacpp
 from meshlight.local_models.runners.mlx import Mlx
 from real.engines import llama_server

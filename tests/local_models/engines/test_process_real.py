@@ -32,7 +32,8 @@ from meshlight.local_models.engines import process
 from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.leftovers import Leftovers
 from meshlight.local_models.engines.ports import free_port
-from meshlight.local_models.engines.starter import Starter, System
+from meshlight.local_models.engines.process import System
+from meshlight.local_models.engines.starter import Starter
 from meshlight.local_models.interfaces import EngineFailed
 from process_fixture import is_alive, wait_until
 from real.engines import mlx_python

@@ -2,10 +2,13 @@
 
 import platform
 import sys
+from pathlib import Path
 from typing import Protocol
 
 from meshlight.domain.local_memory import MemoryNow
 from meshlight.domain.local_models import LocalModel
+
+MEMINFO = Path("/proc/meminfo")
 
 
 class MemoryProbe(Protocol):
@@ -26,16 +29,35 @@ class MemoryProbe(Protocol):
 class SystemMemory:
     """The memory as the system tells it."""
 
-    def __init__(self, system: str = sys.platform, machine: str = platform.machine()) -> None:
+    def __init__(
+        self, system: str = sys.platform, machine: str = platform.machine(), meminfo: Path = MEMINFO
+    ) -> None:
+        self._meminfo = meminfo
         self.is_apple = system == "darwin" and machine == "arm64"
         self.maps_stay_available = system == "linux"
 
     def read(self) -> MemoryNow:
         """Return the memory now."""
-        import psutil  # noqa: PLC0415 - it takes half a MiB, which only whoever runs a model needs
+        if (found := _from_proc(self._meminfo)) is not None:
+            return found
+        import psutil  # noqa: PLC0415 - it takes half a MiB, which Linux can save
 
         now = psutil.virtual_memory()
         return MemoryNow(now.total, now.available)
+
+
+def _from_proc(file: Path) -> MemoryNow | None:
+    """Return what Linux tells (proc_meminfo(5), in kB); None elsewhere, and where a field is missing."""
+    try:
+        text = file.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    try:
+        total, available = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    except (KeyError, ValueError, IndexError):
+        return None
+    return MemoryNow(total, available)
 
 
 def held_bytes(model: LocalModel, resident_bytes: int, *, maps_stay_available: bool) -> int:

@@ -17,11 +17,12 @@ from meshlight.domain.local_models import LocalModel
 from meshlight.domain.text import duration
 from meshlight.http_client.address import Address
 from meshlight.local_models.engines.child_environment import child_environment
-from meshlight.local_models.engines.guard import Guard
+from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.log_ring import LogRing, PathHider
 from meshlight.local_models.engines.output_pipe import OutputPipe, output_pipe, standard_output
+from meshlight.local_models.engines.ports import free_port
 from meshlight.local_models.engines.process_facts import Family
-from meshlight.local_models.engines.ready_check import CheckReady
+from meshlight.local_models.engines.ready_check import CheckReady, check_ready
 from meshlight.local_models.interfaces import EngineFailed
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.programs import is_script, neutral_folder
@@ -49,6 +50,25 @@ ALMOST: Final = 0.99
 MAPPED: Final = 0.8
 """The share of a load that is done when all weights are in memory, roughly."""
 _COMPLETIONS: Final = "/v1/completions"
+
+
+def _guard(has_children: bool) -> Guard:
+    return guard_for(has_children=has_children)
+
+
+def _family(pid: int) -> Family:
+    from meshlight.local_models.engines.process_family import RealFamily  # noqa: PLC0415 - once an engine runs
+
+    return RealFamily(pid)
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """What the operating system gives; see `Means`."""
+
+    guard: Callable[[bool], Guard] = _guard
+    port: Callable[[], int] = free_port
+    check_ready: CheckReady = check_ready
+    family: Callable[[int], Family] = _family
 
 
 class Means(Struct, frozen=True, kw_only=True):

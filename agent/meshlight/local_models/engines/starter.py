@@ -1,10 +1,8 @@
 """Chooses a runner for a model, and starts engines."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
-
-from msgspec import Struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from meshlight.domain.backend import Reason
 from meshlight.domain.clock import Loop
@@ -12,15 +10,13 @@ from meshlight.domain.config import LocalSettings
 from meshlight.domain.local_models import LocalModel, RunnerName
 from meshlight.domain.local_views import DeviceView, RunnerView
 from meshlight.local_models.engines.child_environment import child_environment
-from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.leftovers import Leftovers
-from meshlight.local_models.engines.ports import free_port
-from meshlight.local_models.engines.process import EngineProcess, Means, new_key
-from meshlight.local_models.engines.process_facts import Family
-from meshlight.local_models.engines.ready_check import CheckReady, check_ready
 from meshlight.local_models.interfaces import EngineFailed, RunningEngine
 from meshlight.local_models.runners.base import FoundRunner, LaunchSettings, Runner
 from meshlight.local_models.runners.table import all_runners
+
+if TYPE_CHECKING:
+    from meshlight.local_models.engines.process import System
 
 _MEASURED_MAX: Final = 1_000
 _NONE_FOR: Final = {
@@ -40,25 +36,6 @@ _NONE_FOR: Final = {
 }
 
 
-def _guard(has_children: bool) -> Guard:
-    return guard_for(has_children=has_children)
-
-
-def _family(pid: int) -> Family:
-    from meshlight.local_models.engines.process_family import RealFamily  # noqa: PLC0415 - once an engine runs
-
-    return RealFamily(pid)
-
-
-class System(Struct, frozen=True, kw_only=True):
-    """What the operating system gives; see `Means`."""
-
-    guard: Callable[[bool], Guard] = _guard
-    port: Callable[[], int] = free_port
-    check_ready: CheckReady = check_ready
-    family: Callable[[int], Family] = _family
-
-
 class Starter:
     """See `EngineStarter`. `environ` is the service's own; what an engine gets of it is chosen here."""
 
@@ -70,25 +47,17 @@ class Starter:
         loop: Loop,
         *,
         runners: Sequence[Runner] | None = None,
-        system: System | None = None,
+        system: "System | None" = None,
     ) -> None:
-        system = system or System()
         self._settings = settings
         self._leftovers = leftovers
         self._runners = all_runners(child_environment(environ, {})) if runners is None else tuple(runners)
         self._found: dict[RunnerName, FoundRunner] = {}
         self._views: tuple[RunnerView, ...] = ()
         self._load_times: dict[str, float] = {}
-        self._means = Means(
-            loop=loop,
-            environ=environ,
-            guard=system.guard,
-            port=system.port,
-            check_ready=system.check_ready,
-            family=system.family,
-            started=leftovers.add,
-            ended=leftovers.remove,
-        )
+        self._environ = environ
+        self._loop = loop
+        self._system = system
 
     @property
     def runners(self) -> Sequence[RunnerView]:
@@ -141,12 +110,26 @@ class Starter:
         runner = next(self._order(model.format), None)
         if runner is None:
             raise EngineFailed(self._why_none(model))
+        # Whoever runs no model needs none of it, and it takes half a MiB.
+        from meshlight.local_models.engines.process import EngineProcess, Means, System, new_key  # noqa: PLC0415
+
+        system = self._system or System()
+        means = Means(
+            loop=self._loop,
+            environ=self._environ,
+            guard=system.guard,
+            port=system.port,
+            check_ready=system.check_ready,
+            family=system.family,
+            started=self._leftovers.add,
+            ended=self._leftovers.remove,
+        )
         engine = EngineProcess(
-            self._means,
+            means,
             runner,
             self._found[runner.name],
             model,
-            LaunchSettings(port=self._means.port(), key=new_key(), context=context, args=tuple(args)),
+            LaunchSettings(port=means.port(), key=new_key(), context=context, args=tuple(args)),
             load_s=load_s,
             usual_s=self._load_times.get(model.id),
             on_ready=lambda seconds: self._remember(model.id, seconds),
