@@ -67,7 +67,9 @@ export function modelSheet(context, key) {
                 ? h("span", {
                     class: "picked",
                     "data-status": "healthy",
-                    text: explanation.instead ? `answers with ${displayName(explanation.instead)}` : "answers",
+                    text: explanation.instead
+                      ? `answers with ${displayName(explanation.instead)}`
+                      : "answers",
                   })
                 : r.tier === "last-resort" &&
                     h("span", { class: "picked", "data-status": "unhealthy", text: "last resort" }),
