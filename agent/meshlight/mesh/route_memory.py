@@ -325,7 +325,8 @@ class RouteMemory:
             facts, speeds = route.facts, route.speeds
             if now >= speeds.due:
                 speeds.refresh(now)
-            work_s = speeds.work_s(prompt, is_home=facts.is_home)
+            # Places of one backend are equals: they take turns, and none is preferred for being a moment faster.
+            work_s = speeds.work_s(prompt, is_home=facts.is_home) if speeds.is_one_engine else None
             if work_s is None:
                 facts.work_s = None
                 unknown = True
