@@ -27,6 +27,7 @@ from msgspec import Struct
 from meshlight.domain.backend import Reason
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.connector import context_for, tls_context
+from meshlight.local_models.child_process import end_process
 from meshlight.local_models.downloads.fetch import Fetcher, Report, Source
 from meshlight.local_models.downloads.part import BLOCK, sha256_of
 from meshlight.local_models.downloads.problems import DownloadFailed, TryLater, write_problem
@@ -187,10 +188,7 @@ class PackageIndex:
         except TimeoutError:
             raise _pip_failed(f"it did not end within {limit_s:.0f} s") from None
         finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            await end_process(process)
         if code == 0:
             return output
         if any(sign in errors for sign in _OFFLINE):

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+
+from meshlight.local_models.child_process import end_process
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """Seconds for a question; the first start of a program with GPU libraries is slow."""
@@ -55,10 +56,7 @@ async def ask(argv: Sequence[str], environ: Mapping[str, str]) -> Answer:
     except TimeoutError:
         return Answer(None, read.decode("utf-8", "replace"))
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+        await end_process(process)
 
 
 def neutral_folder() -> str:
