@@ -34,7 +34,7 @@ def main() -> int:
     from dev_venv import Failure  # noqa: PLC0415 - after the version check, see above
 
     asked, rest = _parser().parse_known_args()
-    if rest and asked.command not in {"run", "test", "bench"}:
+    if rest and asked.command not in {"run", "test", "bench", "simulate"}:
         _parser().error(f"unknown argument: {rest[0]}")
     if rest and rest[0] == "--":
         rest = rest[1:]
@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         "engines", help="get the real engines and weights of the tests: llama-server, mlx_lm.server, SmolLM2"
     )
     commands.add_parser("bench", help="measure speed against nginx and direct; other words go to the bench")
+    commands.add_parser(
+        "simulate",
+        help="compare the choice of machines with simpler ones, on a simulated clock; --seed and others",
+    )
     commands.add_parser("lock", help="resolve all dependencies anew and write the constraints files")
     return parser
 
@@ -122,10 +126,10 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
         import dev_engines  # noqa: PLC0415
 
         return dev_engines.get_all()
-    if asked.command == "bench":
+    if asked.command in {"bench", "simulate"}:
         import dev_gates  # noqa: PLC0415
 
-        return dev_gates.bench(rest)
+        return (dev_gates.bench if asked.command == "bench" else dev_gates.simulate)(rest)
     import dev_lock  # noqa: PLC0415
 
     return dev_lock.lock()

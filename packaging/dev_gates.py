@@ -63,6 +63,16 @@ def bench(args: Sequence[str]) -> int:
     return dev_venv.become(VENV, ["-m", "bench.run", *args])
 
 
+def simulate(args: Sequence[str]) -> int:
+    """Run tests/simulation/run.py; returns its exit code. Raises Failure."""
+    script = ROOT / "tests" / "simulation" / "run.py"
+    if not script.is_file():
+        raise Failure(f"{script.relative_to(ROOT)} is not in this checkout.")
+    dev_venv.ensure(dev_tools=True)
+    os.chdir(script.parents[1])
+    return dev_venv.become(VENV, ["-m", "simulation.run", *args])
+
+
 def chosen(gates: Sequence[Gate], only: Sequence[str]) -> list[Gate]:
     """Return the gates whose names start with one of `only`; all when it is empty.
 

@@ -50,6 +50,7 @@ class Node:
         discovery: bool = False,
         ports: Sequence[int] = (),
         ping_s: float = 15.0,
+        beat_s: float = 10.0,
         port: int = 0,
     ) -> None:
         self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
@@ -61,6 +62,7 @@ class Node:
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
         self._ping_s = ping_s
+        self._beat_s = beat_s
         self._port = port
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -100,6 +102,7 @@ class Node:
             environ={},
             ports=self._ports,
             ping_s=self._ping_s,
+            beat_s=self._beat_s,
         )
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))

@@ -96,6 +96,18 @@ async def test_a_catalog_of_a_later_version_with_more_in_it_is_read_as_far_as_it
     assert (await probe_of(v=2, colour="blue", backends=[SHARED | {"mood": "fine"}])).models == ("m",)
 
 
+async def test_what_is_in_memory_the_slots_and_the_context_are_passed_on() -> None:
+    detail = {"loaded": True, "slots": 4, "context": 8192}
+    cold = {"loaded": False, "load_s": 7.5, "slots": 2, "context": 131_072}
+    probe = await probe_of(backends=[SHARED | {"details": {"m": detail}}])
+    assert probe.details == {"m": ModelDetail(loaded=True, slots=4, context=8192)}
+    probe = await probe_of(backends=[SHARED | {"details": {"m": cold}}, SHARED | {"details": {"m": detail}}])
+    both = ModelDetail(loaded=True, load_s=7.5, slots=6, context=131_072)
+    assert probe.details == {"m": both}, "of both together"
+    probe = await probe_of(backends=[SHARED | {"details": {"m": {"slots": -1, "load_s": -1.0}}}, SHARED])
+    assert probe.details == {}
+
+
 async def test_names_that_would_spoil_a_terminal_or_a_page_are_cleaned_or_left_out() -> None:
     evil = "\x1b[31m\u202eevil\r\nx"
     backend = SHARED | {

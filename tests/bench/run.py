@@ -15,6 +15,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from bench.choice import choice
 from bench.load import SMALL, STREAM, Paced, Sample, idle, paced, wrk
 from bench.neighbours import neighbours
 from bench.subjects import Subject, litellm, meshlight, nginx, upstream
@@ -176,9 +177,14 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument(
-        "--only", choices=("json", "stream", "paced", "models", "rest", "peers"), help="one part alone"
+        "--only",
+        choices=("json", "stream", "paced", "models", "rest", "peers", "choice"),
+        help="one part alone",
     )
     arguments = parser.parse_args()
+    if arguments.only == "choice":
+        choice(console)
+        return
     for program in ("nginx", "wrk", "taskset"):
         if not (shutil.which(program) or Path(f"/usr/sbin/{program}").exists()):
             raise SystemExit(f"{program} is missing: apt-get install nginx-light wrk util-linux")

@@ -126,7 +126,7 @@ def test_what_is_named_is_changed_and_nothing_else(api: LocalApi, type_words: Ty
     api.says("PATCH", "/mesh/backends/big-box", backend("big-box", name="Attic"))
     said = type_words(
         "backends", "set", "Big box", "--name", "Attic", "--url", "http://192.168.1.21:8000",
-        "--ring", "lan", "--priority", "-1", "--first-byte", "120", "--idle", "9.5",
+        "--ring", "lan", "--priority", "-1", "--slots", "4", "--first-byte", "120", "--idle", "9.5",
     )  # fmt: skip
     assert (said.code, said.out) == (0, "● Changed: Attic (healthy, 1 model).\n")
     assert api.asked[-1].body == {
@@ -134,6 +134,7 @@ def test_what_is_named_is_changed_and_nothing_else(api: LocalApi, type_words: Ty
         "url": "http://192.168.1.21:8000",
         "ring": "lan",
         "priority": -1,
+        "slots": 4,
         "first_byte_s": 120.0,
         "idle_s": 9.5,
     }
@@ -218,3 +219,11 @@ def test_models_are_named_anew_or_asked_for_again(api: LocalApi, type_words: Typ
     assert api.asked[-1].body == {"models": ["a"], "proxy": "none"}
     type_words("backends", "set", "mlx", "--no-models")
     assert api.asked[-1].body == {"models": []}
+
+
+def test_slots_are_left_to_be_learned_again(api: LocalApi, type_words: Type) -> None:
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
+    api.says("PATCH", "/mesh/backends/mlx", backend("mlx", name="MLX"))
+    type_words("backends", "set", "mlx", "--no-slots")
+    assert api.asked[-1].body == {"slots": None}
+    assert "one of them" in type_words("backends", "set", "mlx", "--no-slots", "--slots", "2").err

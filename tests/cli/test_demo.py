@@ -120,8 +120,8 @@ async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: P
         assert read.port == 7000
         assert read.discovery.enabled is False
         assert read.lan.browse is read.lan.visible is False
-        assert [(b.id, b.name, b.kind, b.url, b.ring, b.access_key) for b in read.backends] == [
-            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in scenario.backends
+        assert [(b.id, b.name, b.kind, b.url, b.ring, b.access_key, b.slots) for b in read.backends] == [
+            (h.id, h.name, h.kind, h.url, h.ring, h.access_key, h.slots) for h in scenario.backends
         ]
         text = (tmp_path / "config.toml").read_text()
         assert len(secrets(scenario.backends)) == 4

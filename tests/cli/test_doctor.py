@@ -134,3 +134,22 @@ def test_a_port_of_ipv6_in_strange_hands_is_worth_a_look(port: int, type_words: 
 def test_what_the_service_says_of_itself_is_worth_a_look(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/snapshot", replace(scenario(), notices=("Port 1 of [::1] is taken.",)))
     assert "Port 1 of [::1] is taken." in type_words("doctor").out
+
+
+def test_what_the_service_found_is_told_with_one_thing_to_do(api: LocalApi, type_words: Type) -> None:
+    api.says("GET", "/mesh/snapshot", scenario())
+    common = {"severity": "suffer", "evidence": "It is slow.", "why": "It is hot.", "fix": "Cool it."}
+    api.says(
+        "GET",
+        "/mesh/findings",
+        {
+            "findings": [
+                {"kind": "slow", "button": "check", "backend": "study", **common},
+                {"kind": "demand", "command": "meshlight route qwen", **common},
+            ]
+        },
+    )
+    said = type_words("doctor")
+    assert said.lines.count("! It is slow. It is hot.") == 2
+    assert "  Fix: Cool it. Command: meshlight backends check study" in said.lines
+    assert "  Fix: Cool it. Command: meshlight route qwen" in said.lines

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from desktop.samples import backend, hostile, mesh, scenario
@@ -173,6 +174,15 @@ def test_a_route_says_who_would_answer_and_why_not_the_others(api: LocalApi, typ
     assert said.lines[0] == "✓ Ollama would answer a request for qwen3:4b (requested as chat) now."
     assert "   A nearer ring serves this model, and no rule lets it spill over to the cloud." in said.lines
     assert json.loads(type_words("route", "chat", "--json").out)["answers"] == "a"
+
+
+def test_a_fallback_is_told_with_its_reason(api: LocalApi, type_words: Type) -> None:
+    told = replace(route("a"), instead="qwen3-8b", fallback="qwen3:4b is down")
+    api.says("GET", "/mesh/route?model=chat", told)
+    said = type_words("route", "chat")
+    words = "✓ Ollama would answer a request for qwen3:4b (requested as chat) now with qwen3-8b, as qwen3:4b is down."
+    assert " ".join(said.out.split()).startswith(words)
+    assert "Ollama (qwen3:4b)" in said.out
 
 
 def test_a_model_that_nobody_could_answer_for_is_exit_code_one(api: LocalApi, type_words: Type) -> None:

@@ -52,6 +52,11 @@ def call(index: int, name: str, arguments: Json) -> Delta:
     }
 
 
+def stream_of(deltas: list[Delta]) -> list[bytes]:
+    """Return the pieces of an answer with these deltas, as a stream."""
+    return _pieces(deltas, is_stream=True)
+
+
 def _pieces(deltas: list[Delta], *, is_stream: bool) -> list[bytes]:
     finish = "tool_calls" if any("tool_calls" in delta for delta in deltas) else "stop"
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}

@@ -28,6 +28,7 @@ PLAYED = (
     "gemini",
 )
 ADDED = [kind for kind, known in KINDS.items() if known.group not in NOT_ADDED]
+"""The others are not added by an address: tests/peers, tests/local_models."""
 EVERY = [*(pytest.param(kind, marks=pytest.mark.real) for kind in REAL), *PLAYED]
 KEY = "sk-of-a-llama"
 LIMITS: dict[str, dict[str, Any]] = {

@@ -136,7 +136,7 @@ async def test_what_goes_wrong_is_told_as_ollama_tells_it(
         assert missing.value.status_code == 404
     with pytest.raises(ollama.ResponseError, match="pull the model on the machine that shall run it"):
         await client.pull("tiny-z")
-    with pytest.raises(ollama.ResponseError, match="exceeds the available context size") as long:
+    with pytest.raises(ollama.ResponseError, match="input length exceeds the context length") as long:
         await client.chat(model=MODEL, messages=[{"role": "user", "content": "long " * 3000}])
     assert long.value.status_code == 400
     with pytest.raises(ollama.ResponseError, match="image input is not supported"):

@@ -51,11 +51,16 @@ async def routes(node: Node, model: str = "m") -> dict[str, str]:
     return {route["place"]: route["tier"] for route in found}
 
 
+def talk(number: int) -> list[dict[str, str]]:
+    """Begin a conversation of its own: one that goes on stays where it was."""
+    return [{"role": "user", "content": f"hi, {number}"}]
+
+
 async def test_two_services_of_one_model_share_the_load(tmp_path: Path) -> None:
     first, second = two()
     async with campus(tmp_path, first, second) as (node, _):
-        for _ in range(8):
-            assert (await node.chat("m")).status_code == 200
+        for number in range(8):
+            assert (await node.chat("m", messages=talk(number))).status_code == 200
         assert (len(first.calls()), len(second.calls())) == (4, 4)
 
 
@@ -130,8 +135,8 @@ async def test_a_service_that_is_back_is_used_again(tmp_path: Path) -> None:
     first, second = two()
     async with campus(tmp_path, first, second) as (node, _):
         first.refuses_tokens = True
-        for _ in range(2):
-            assert (await node.chat("m")).status_code == 200
+        for number in range(2):
+            assert (await node.chat("m", messages=talk(number))).status_code == 200
         assert (await routes(node))["first"] == "last-resort"
         first.refuses_tokens = False
         models: Any = node.service._connections.get("campus").channel._models  # type: ignore[union-attr]
@@ -202,6 +207,6 @@ async def test_two_services_of_the_same_name_are_two_places(tmp_path: Path) -> N
     second.id = "another"
     async with campus(tmp_path, first, second) as (node, _):
         assert set(await routes(node)) == {f"twin ({first.id})", "twin (another)"}
-        for _ in range(4):
-            assert (await node.chat("campus/twin")).status_code == 200
+        for number in range(4):
+            assert (await node.chat("campus/twin", messages=talk(number))).status_code == 200
         assert (len(first.calls()), len(second.calls())) == (2, 2)

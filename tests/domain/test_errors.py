@@ -32,5 +32,6 @@ def test_the_status_tells_what_kind_of_trouble_it_is() -> None:
     assert ModelNotFound("x").status == 404
     assert errors.EveryRouteDown("x").status == 503
     assert errors.FirstByteTooLate("x").status == 504
+    assert errors.AllBusy("x").status == 429
     assert errors.PayloadTooLarge("x").status == 413
     assert errors.Unauthorized("x").type == "authentication_error"

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from meshlight.domain.backend import OK, RING_ORDER, RINGS, Backend, Reason, Ring
+from meshlight.domain.backend import OK, RING_ORDER, RINGS, Backend, ModelDetail, Reason, Ring
+from meshlight.domain.choice import Prompt, fits
 from meshlight.domain.health import Health, State
 from meshlight.domain.routing import NAME_MAX, Ranking, rank, resolve
 from meshlight.domain.rules import Policy, Routing, Rule
@@ -178,6 +179,44 @@ def test_whatever_the_mesh_the_order_is_total_and_the_bound_holds(
         assert bound is None or RING_ORDER[ring] <= RING_ORDER[bound]
     within = [n for n in serving if bound is None or RING_ORDER[n.backend.ring] <= RING_ORDER[bound]]
     assert bool(order(ranking)) == bool(within)
+
+
+DETAILS = st.builds(
+    ModelDetail,
+    loaded=st.sampled_from([None, True, False]),
+    slots=st.none() | st.integers(1, 3),
+    context=st.sampled_from([None, 2_048, 8_192]),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(RINGS), DETAILS, st.integers(0, 4)), min_size=1, max_size=6),
+    st.sampled_from(["local-first", "priority", "least-busy", "fastest"]),
+    st.integers(0, 10_000),
+)
+def test_whatever_is_known_the_first_is_no_worse_than_the_others_and_says_why(
+    parts: list[tuple[Ring, ModelDetail, int]], policy: Policy, tokens: int
+) -> None:
+    nodes = [
+        replace(node(f"b{i}", "m", ring=ring), details={"m": detail})
+        for i, (ring, detail, _) in enumerate(parts)
+    ]
+    load = {f"b{i}": busy for i, (_, _, busy) in enumerate(parts)}
+    snapshot = mesh(*nodes, routing=Routing(policy=policy, rules=(Rule(model="m", spill="cloud"),)))
+    prompt = Prompt(tokens=tokens)
+    ranking = rank(snapshot, "m", load, 0.0, prompt=prompt)
+    first, *others = ranking.candidates
+    assert [score.backend for score in rank(snapshot, "m", load, 0.0, prompt=prompt).candidates] == [
+        score.backend for score in ranking.candidates
+    ]
+    assert len({score.why for score in ranking.candidates}) >= min(len(parts), 2)
+    for other in others:
+        assert other.why.startswith("After ")
+        assert fits(first.facts, prompt) or not fits(other.facts, prompt)
+        if fits(first.facts, prompt) == fits(other.facts, prompt):
+            assert not first.facts.is_full or other.facts.is_full
+            if policy == "local-first" and first.facts.is_full == other.facts.is_full:
+                assert first.facts.ring <= other.facts.ring
 
 
 @pytest.mark.parametrize("name", ["/" * 100_000, "a/" * 50_000, "one/" * 25_000, "one/" + "m" * NAME_MAX])

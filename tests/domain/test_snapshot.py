@@ -65,6 +65,12 @@ def test_a_healthy_backend_that_can_serve_nothing_makes_the_light_amber_and_says
     assert light(nodes)[0] == "green"
 
 
+def test_a_backend_at_half_its_speed_makes_the_light_amber_and_is_still_healthy() -> None:
+    slow = replace(node("study", "healthy"), slow="m is slow since 14:10.")
+    nodes = {"study": slow, "attic": node("attic", "healthy")}
+    assert light(nodes) == ("amber", "study: m is slow since 14:10.")
+
+
 def test_a_model_on_three_backends_is_one_model_with_three_routes() -> None:
     nodes = {
         n.backend.id: n
@@ -76,3 +82,8 @@ def test_a_model_on_three_backends_is_one_model_with_three_routes() -> None:
         )
     }
     assert index(nodes) == {"m": ("a", "b", "c"), "x": ("a",)}
+
+
+def test_it_is_amber_instead_of_green_while_requests_suffer() -> None:
+    assert light({"a": node("a", "healthy")}, "They wait.") == ("amber", "They wait.")
+    assert light({}, "They wait.")[0] == "grey"

@@ -56,11 +56,14 @@ class RawBackend(ByteServer):
     def posts(self) -> list[Request]:
         return [request for request in self.requests if request.method == "POST"]
 
+    async def answer_post(self, peer: Peer, request: Request) -> None:
+        await self.respond(peer.writer, request)
+
     async def _serve(self, peer: Peer) -> None:
         while not peer.writer.is_closing():
             request = await peer.request()
             if request.method == "POST":
-                await self.respond(peer.writer, request)
+                await self.answer_post(peer, request)
             else:
                 data = [{"id": name, "object": "model", "owned_by": "x"} for name in self.models]
                 listed = json.dumps({"object": "list", "data": data}).encode()

@@ -15,9 +15,9 @@ CHAT = "/v1/chat/completions"
 async def test_thirty_requests_at_once_spread_evenly_over_three_backends(tmp_path: Path) -> None:
     gate = StepGate()
     async with (
-        SimulatedEngine("llamacpp", "a", first_token_s=1, pace=gate) as a,
-        SimulatedEngine("llamacpp", "b", first_token_s=1, pace=gate) as b,
-        SimulatedEngine("llamacpp", "c", first_token_s=1, pace=gate) as c,
+        SimulatedEngine("vllm", "a", first_token_s=1, pace=gate) as a,
+        SimulatedEngine("vllm", "b", first_token_s=1, pace=gate) as b,
+        SimulatedEngine("vllm", "c", first_token_s=1, pace=gate) as c,
         Node(tmp_path, [a, b, c]) as node,
     ):
         asking = [asyncio.create_task(node.chat()) for _ in range(30)]

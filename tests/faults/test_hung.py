@@ -54,7 +54,7 @@ async def test_a_route_that_hangs_already_is_tried_but_not_for_long(tmp_path: Pa
 
 async def test_what_waits_for_a_first_byte_moves_on_when_the_probes_say_so(tmp_path: Path) -> None:
     async with (
-        SimulatedEngine("llamacpp", "a") as hung,
+        SimulatedEngine("vllm", "a") as hung,
         SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [hung, good], IN_ORDER) as node,
     ):

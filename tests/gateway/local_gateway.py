@@ -119,7 +119,17 @@ class LocalGateway:
                 "model_loading": self.loading,
             }
             | dict.fromkeys(
-                ("history", "traffic", "prober", "refresher", "backend_admin", "model_tester", "peers")
+                (
+                    "findings",
+                    "history",
+                    "traffic",
+                    "route_memory",
+                    "prober",
+                    "refresher",
+                    "backend_admin",
+                    "model_tester",
+                    "peers",
+                )
             ),
         )
 

@@ -11,6 +11,7 @@ from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
 from meshlight.domain.operations import Operation
 from meshlight.domain.rules import Routing
+from meshlight.gateway.inference.queue import ModelQueue, told_slots
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import Head, InferenceRequest
 from meshlight.gateway.server.disconnect import DisconnectListeners
@@ -81,7 +82,9 @@ class RecordedAnswer:
 class Rig:
     """The relay with its registry; backends are as healthy as the test says."""
 
-    def __init__(self, routing: Routing | None = None, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self, routing: Routing | None = None, resolver: Resolver | None = None, *, longest: int = 500
+    ) -> None:
         self.clock = Clock()
         self.registry = Registry(self.clock)
         self.resolver = resolver
@@ -91,7 +94,18 @@ class Rig:
         )
         self.prober.probed_soon = []
         self.traffic = Traffic()
-        self.relay = Relay(self.registry, self.links, self.prober, self.traffic, self.clock, "this-node")
+        self.queue = ModelQueue(
+            told_slots(self.registry), self.traffic, self.clock, self.clock.later, longest=longest
+        )
+        self.relay = Relay(
+            self.registry,
+            self.links,
+            self.prober,
+            self.traffic,
+            self.clock,
+            "this-node",
+            queue=self.queue,
+        )
         self.registry.route_by(routing or Routing(policy="priority"))
 
     def add(self, server: Server, *models: str, **fields: Any) -> None:
@@ -115,6 +129,9 @@ class Rig:
             self.inbound(operation, model, body, **fields), answer, disconnect or DisconnectListeners()
         )
         return answer
+
+    def encoded(self, body: object) -> bytes:
+        return msgspec.json.encode(body)
 
     def inbound(self, operation: Operation, model: str, body: bytes, **fields: Any) -> InferenceRequest:
         return InferenceRequest(

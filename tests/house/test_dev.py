@@ -36,7 +36,9 @@ def test_an_old_python_can_read_the_file_that_tells_it_to_go() -> None:
 
 def test_help_names_every_command() -> None:
     said = _dev("--help").stdout
-    assert all(word in said for word in ("run", "test", "build", "package", "engines", "bench", "lock"))
+    assert all(
+        word in said for word in ("run", "test", "build", "package", "engines", "bench", "simulate", "lock")
+    )
 
 
 def test_a_gate_that_does_not_exist_is_told_in_a_line_and_not_by_a_traceback() -> None:

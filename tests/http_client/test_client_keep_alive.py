@@ -6,7 +6,7 @@ import pytest
 
 from backends.reading import CHUNKED, get, until_open, whole
 from event_loops import on_each_loop
-from meshlight.domain.errors import ReadError
+from meshlight.domain.errors import ConnectError, ReadError
 from meshlight.http_client.client import Upstream
 from servers.byte_server import NO_BODY, OK, ByteServer, Peer, answering, chunk
 
@@ -163,6 +163,31 @@ async def test_the_second_try_is_the_last() -> None:
             await get(upstream)
         assert not caught.value.reused
         assert server.accepted == 2
+
+
+class Counter:
+    sends = 0
+
+
+@on_each_loop
+async def test_each_time_that_a_request_is_sent_is_counted() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if server.accepted == 1:
+            await peer.send(OK)
+            await peer.request()
+
+    async with ByteServer(script) as server:
+        upstream = Upstream(server.address)
+        await get(upstream)
+        counter = Counter()
+        with pytest.raises(ReadError):
+            await upstream.send("POST", "/", (), b"x", counter=counter)
+        assert counter.sends == 2
+    counter = Counter()
+    with pytest.raises(ConnectError):
+        await upstream.send("POST", "/", (), b"x", counter=counter)
+    assert counter.sends == 0
 
 
 @on_each_loop

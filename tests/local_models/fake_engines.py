@@ -156,6 +156,9 @@ class FakeStarter:
     def label_for(self, model: LocalModel) -> str:  # noqa: ARG002 - all are run by the same
         return self.label
 
+    def slots_for(self, model: LocalModel) -> int | None:  # noqa: ARG002
+        return None
+
     async def start(self, model: LocalModel, context: int, args: Sequence[str], load_s: float) -> FakeEngine:  # noqa: ARG002
         await asyncio.sleep(0)
         if self.error is not None:

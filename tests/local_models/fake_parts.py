@@ -182,6 +182,9 @@ class FakeStarter:
     def label_for(self, model: LocalModel) -> str:
         return self.labels if model.format == "gguf" else ""
 
+    def slots_for(self, model: LocalModel) -> int | None:
+        return 4 if model.format == "gguf" else None
+
     async def start(
         self, model: LocalModel, context: int, args: Sequence[str], load_s: float
     ) -> RunningEngine:

@@ -58,7 +58,7 @@ def test_models_that_can_be_requested_are_listed_with_what_their_headers_say() -
         local_model("k", purpose="rerank"),
         local_model("t", has_chat_template=False, takes_tools=False),
     )
-    rig.engines.set("o/r:Q4_0", state="ready", context=2048)
+    rig.engines.set("o/r:Q4_0", state="ready", context=2048, load_s=2.5)
     probe = rig.manager.probe()
     assert probe.fact == Answered()
     assert probe.models == ("o/r:Q4_0", "a", "e", "k", "t")
@@ -66,6 +66,8 @@ def test_models_that_can_be_requested_are_listed_with_what_their_headers_say() -
     assert probe.details["o/r:Q4_0"] == ModelDetail(
         context=2048,
         loaded=True,
+        slots=4,
+        load_s=2.5,
         quantization="Q4_0",
         parameters="1B",
         capabilities=("chat", "completion", "tools"),

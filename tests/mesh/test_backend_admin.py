@@ -141,6 +141,14 @@ async def test_ids_are_unique_and_stay_whatever_the_name_becomes() -> None:
     assert (renamed.id, renamed.name) == ("gpu-box", "Attic")
 
 
+async def test_slots_are_set_and_left_to_be_learned_again() -> None:
+    fake = FakeBackendAdmin()
+    added = await fake.backend_admin.add(draft(name="box", slots=2))
+    changes = [BackendPatch(slots=4), BackendPatch(priority=1), BackendPatch(slots=None)]
+    assert added.slots == 2
+    assert [(await fake.backend_admin.change("box", change)).slots for change in changes] == [4, 4, None]
+
+
 async def test_a_backend_without_a_name_is_called_after_its_kind_and_place() -> None:
     added = await FakeBackendAdmin().backend_admin.add(draft())
     assert (added.name, added.id) == ("llama.cpp 127.0.0.1:7001", "llama-cpp-127-0-0-1-7001")

@@ -3,7 +3,10 @@
 import pytest
 
 from fake_clock import backend
-from mesh.fake_backends import FakeBackends, models
+from mesh.fake_backends import FakeBackends, models, opened
+from mesh.memory_settings import MemorySettingsStore
+from meshlight.mesh.backend_connections import BackendConnections
+from meshlight.simulator.engine import SimulatedEngine
 
 
 def test_the_same_address_keeps_its_connections_whatever_else_changes() -> None:
@@ -81,3 +84,16 @@ def test_what_a_backend_does_not_take_is_told_as_a_line_about_it() -> None:
     connection.record_declined_fields("m", frozenset({"top_k"}))
     connection.record_declined_fields("n", frozenset({"top_k", "min_p"}))
     assert connection.declined_lines() == {"Does not take": "min_p, top_k"}
+
+
+async def test_what_answers_showed_stays_on_the_card_until_the_backend_is_down() -> None:
+    async with SimulatedEngine("ollama", "a") as engine:
+        connections = BackendConnections(MemorySettingsStore(), opened, opened)
+        link = connections.put(backend("a", kind="ollama", url=engine.url))
+        link.found["Prompts cut"] = "m: a prompt was cut."
+        probe = await connections.probe(link, None)
+        assert probe.about is not None
+        assert probe.about["Prompts cut"] == "m: a prompt was cut."
+        assert len(probe.about) > 1
+    await connections.probe(link, None)
+    assert not link.found

@@ -151,3 +151,20 @@ async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: li
         assert mine["latency_ms"] == shown["latency_ms"]
         for count in ("total", "successful", "failed"):
             assert mine["requests"][count] == shown["requests"][count]
+
+
+async def test_how_many_wait_is_in_the_snapshot_and_in_an_event_when_it_changes() -> None:
+    fake = FakeMesh()
+    fake.registry.put(backend("a"))
+    fake.registry.record_fact("a", Answered(0.01), ("m",))
+    fake.traffic.wait("m", 3)
+    reader = fake.hub.subscribe(None)
+    [(_, _, view)] = await read(reader)
+    assert [model["waiting"] for model in view["models"]] == [3]
+    fake.traffic.wait("m", 1)
+    fake.clock.pass_time(0.25)
+    fake.traffic.start()
+    fake.clock.pass_time(0.25)
+    waiting, other = (data for _, name, data in await read(reader) if name == "traffic")
+    assert waiting["waiting"] == {"m": 1}
+    assert "waiting" not in other

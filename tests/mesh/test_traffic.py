@@ -136,11 +136,46 @@ def test_when_all_is_over_nothing_is_in_flight_and_the_counts_add_up(
 
 def test_whoever_owns_a_backends_engines_hears_of_each_end_there_and_counts_what_runs() -> None:
     ended: list[tuple[str, int]] = []
-    traffic = Traffic(on_end={"a": lambda model: ended.append((model, traffic.in_flight("a", model)))})
+    traffic = Traffic(on_end={"a": lambda model: ended.append((model, traffic.in_flight("a", "", model)))})
     first, second = traffic.reserve("a", "m"), traffic.reserve("a", "m")
     other = traffic.reserve("b", "m")
-    assert traffic.in_flight("a", "m") == 2
-    assert traffic.in_flight("a", "n") == 0
+    assert traffic.in_flight("a", "", "m") == 2
+    assert traffic.in_flight("a", "", "n") == 0
     for ticket in (first, first, other, second):
         ticket.close("ok")
     assert ended == [("m", 1), ("m", 0)]
+
+
+def test_a_routes_requests_are_those_of_its_model_or_of_its_place() -> None:
+    traffic = Traffic()
+    for model, place in (("m", ""), ("m", ""), ("n", ""), ("m", "chat")):
+        traffic.reserve("a", model, place)
+    assert [
+        traffic.in_flight("a", place, model) for model, place in (("n", ""), ("m", "chat"), ("x", ""))
+    ] == [
+        1,
+        1,
+        0,
+    ]
+
+
+def test_those_that_wait_are_told_when_their_number_changes() -> None:
+    calls: list[int] = []
+    traffic = Traffic(lambda: calls.append(1))
+    traffic.wait("m", 0)
+    assert calls == []
+    traffic.wait("m", 2)
+    traffic.wait("m", 2)
+    assert (traffic.drain(), dict(traffic.drain_waiting()), traffic.waiting()) == ((), {"m": 2}, {"m": 2})
+    traffic.wait("m", 0)
+    assert (traffic.drain(), dict(traffic.drain_waiting()), traffic.waiting()) == ((), {"m": 0}, {})
+    assert (len(calls), traffic.drain(), traffic.drain_waiting()) == (2, None, {})
+
+
+def test_each_route_says_how_many_began_there_also_after_an_event() -> None:
+    traffic = Traffic()
+    traffic.reserve("a", "m").close("ok")
+    traffic.drain()
+    traffic.reserve("a", "m")
+    traffic.reserve("b", "m").close("failed")
+    assert list(traffic.by_route()) == [("a", "m", 2, 1), ("b", "m", 1, 0)]

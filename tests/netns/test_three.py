@@ -32,7 +32,7 @@ class Town:
             own = Wanted(name=f"{home.name}-own", models=(f"model-of-{home.name}",))
             wanted = [own]
             if home is not self.anna:
-                slow = Wanted(name=f"{home.name}-slow", models=("shared",), speed=15, length=30)
+                slow = Wanted(name=f"{home.name}-slow", models=("shared",), kind="vllm", speed=15, length=30)
                 wanted.append(slow)
             if home is self.bo:
                 wanted.append(Wanted(name="cloud", models=("cloud-model",), cloud="openai"))

@@ -52,6 +52,13 @@ def test_models_health_terms_and_whether_the_peer_is_reached_make_another() -> N
     assert len(set(hashes)) == 5
 
 
+def test_slots_that_the_owner_sets_are_told_to_peers() -> None:
+    shop = Shop()
+    shop.registry.put(msgspec.structs.replace(shop.registry.node("study").backend, slots=3))
+    [shared] = shop.catalog().backends
+    assert shared.details["m"] == ModelDetail(context=4096, slots=3)
+
+
 def test_who_is_no_peer_any_more_is_forgotten() -> None:
     shop = Shop()
     first = shop.catalog()

@@ -84,10 +84,12 @@ def running_llama(
     key: str | None = None,
     slots: int = 4,
     threads: int = 2,
+    context: int = 2048,
 ) -> Iterator[Engine]:
     """Run llama-server with one model of the name `model`, ready to answer; it ends with the block.
 
-    `slots` is how many requests it works on at once. With --context-shift an endless answer is truly endless.
+    `slots` is how many requests it works on at once, each with `context` tokens. With --context-shift an endless
+    answer is truly endless.
     """
     words = [
         "-m",
@@ -95,7 +97,7 @@ def running_llama(
         "--alias",
         model,
         "-c",
-        str(2048 * slots),
+        str(context * slots),
         "-np",
         str(slots),
         "-t",

@@ -34,7 +34,6 @@ LLAMA_ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "responses": ("responses", {**SURE, "input": "Who are you?"}),
     "responses-stream": ("responses", {**SURE, "input": "Who are you?", "stream": True}),
     "bad-request": ("chat/completions", {**CHAT, "max_tokens": "many"}),
-    "too-long": ("chat/completions", {**SURE, "messages": [{"role": "user", "content": "long " * 3000}]}),
     "not-supported": ("rerank", {"query": "a", "documents": ["b"]}),
 }
 MLX_ASKED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -91,6 +90,18 @@ def test_every_byte_of_llama_server_arrives_as_it_was_sent(
 ) -> None:
     operation, fields = LLAMA_ASKED[asked]
     _same_both_ways(f"{llama.url}/v1", to_llama, operation, fields)
+
+
+def test_a_prompt_that_its_context_does_not_hold_is_not_sent_and_refused_in_openai_s_words(
+    to_llama: Subject,
+) -> None:
+    long = [{"role": "user", "content": "long " * 3000}]
+    with _speaking_to(to_llama) as client:
+        refused = client.post("chat/completions", json={**SURE, "model": to_llama.model, "messages": long})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
+    assert error["message"].startswith("This model's maximum context length is 2048 tokens.")
+    assert refused.headers["x-meshlight-attempts"] == "0"
 
 
 @pytest.mark.parametrize("asked", MLX_ASKED)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -109,7 +110,10 @@ async def test_a_burst_of_endless_streams_is_spread_evenly(tmp_path: Path, four:
             await anext(aiter(stream))
         async with httpx.AsyncClient(trust_env=False) as direct:
             busy = {place.name: await busy_slots(place.engine, direct) for place in four}
-        assert busy == {"east": 3, "west": 3, "north": 3, "south": 0}
+        assert busy.pop("south") == 0
+        assert sum(busy.values()) == 9
+        assert all(2 <= count <= 4 for count in busy.values()), "each has four slots"
+        busy["south"] = 0
         shown = {place.name: (await node.backend(place.name))["in_flight"] for place in four}
         assert shown == busy
 
@@ -121,10 +125,16 @@ async def test_no_client_of_thirty_sees_an_engine_die(
         mesh = [four[0], Listed("doomed", doomed), four[2]]
         async with Node(tmp_path, mesh) as node, subject(node, SHARED).client() as client:
             answered: list[tuple[str, str]] = []
+            sessions = count()
 
             async def ask(tokens: int) -> None:
                 raw = await client.chat.completions.with_raw_response.create(
-                    model=SHARED, messages=promises.FOR_EVER, max_tokens=tokens
+                    model=SHARED,
+                    messages=promises.FOR_EVER,
+                    max_tokens=tokens,
+                    extra_headers={
+                        "x-session-id": str(next(sessions))
+                    },  # or all stay where the first one was
                 )
                 usage = raw.parse().usage
                 assert usage is not None

@@ -5,7 +5,7 @@ import httpx
 from meshlight.simulator.clouds.base import KEY
 from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.faults import FAULT_KINDS
-from meshlight.simulator.scenario import Scenario
+from meshlight.simulator.scenario import LONG_CONTEXT, Scenario
 
 
 async def test_five_kinds_answer_and_one_fails_its_requests(http: httpx.AsyncClient) -> None:
@@ -37,6 +37,17 @@ async def test_each_has_a_model_that_another_has_too() -> None:
     for engine in engines:
         others = {model for other in engines if other is not engine for model in other.models}
         assert others & set(engine.models)
+
+
+async def test_one_model_is_warm_here_cold_there_and_has_room_for_a_long_prompt_at_one(
+    http: httpx.AsyncClient,
+) -> None:
+    async with Scenario(base_port=0) as scenario:
+        model = "qwen3-8b"
+        assert model not in scenario.llamacpp.facts.loaded
+        assert model in scenario.broken.facts.loaded
+        listed = (await http.get(scenario.vllm.url + "/v1/models")).json()["data"]
+        assert {entry["id"]: entry["max_model_len"] for entry in listed}[model] == LONG_CONTEXT
 
 
 async def test_a_port_that_is_taken_is_replaced(http: httpx.AsyncClient) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from meshlight.domain.api_types import BackendView, Workload
+from meshlight.domain.findings import Finding, FindingList
 from meshlight.gateway.control.kinds import KindList
 from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
@@ -60,6 +61,8 @@ class FakeService(LiveMesh):
         """The rules of `/mesh/settings`."""
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
+        self.findings: list[Finding] = []
+        """What `/mesh/findings` lists."""
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -158,6 +161,7 @@ class FakeService(LiveMesh):
             "snapshot": self.sent_snapshot,
             "kinds": lambda: KindList(KINDS_HERE),
             "history": self.history,
+            "findings": lambda: FindingList(tuple(self.findings)),
             "peers": lambda: self.peers,
         }
         if method == "GET" and (tell := plain.get("/".join(parts))):

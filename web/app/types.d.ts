@@ -65,6 +65,18 @@ type Snapshot = {
   offered: Record<string, string[]>;
   notices: string[];
 };
+/** One line of `/mesh/findings`; either `command` or `button` is what to do. */
+type Finding = {
+  kind: string;
+  severity: "suffer" | "look";
+  evidence: string;
+  why: string;
+  fix: string;
+  command: string;
+  button: "" | "check" | "disable";
+  backend: string;
+  model: string;
+};
 type Detail = {
   context?: number;
   loaded?: boolean;

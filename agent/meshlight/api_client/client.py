@@ -37,6 +37,7 @@ from meshlight.domain.api_types import (
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
+from meshlight.domain.findings import Finding, FindingList
 from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView, LocalView, RepositoryView
 from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
@@ -158,9 +159,17 @@ class ApiClient:
         """Whether this service supports `pause`."""
         return "paused" in self._fetch("GET", "/mesh/settings", dict[str, object])
 
-    def route(self, model: str) -> RouteExplanation:
-        """Return which backend would answer a request for `model` now, and why not the others."""
-        return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}", RouteExplanation)
+    def route(self, model: str, tokens: int = 0) -> RouteExplanation:
+        """Return which backend would answer a request of so many tokens for `model` now, and why not the others."""
+        size = f"&tokens={tokens}" if tokens else ""
+        return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}{size}", RouteExplanation)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what hurts now; nothing from a service that does not know this yet."""
+        try:
+            return self._fetch("GET", "/mesh/findings", FindingList).findings
+        except errors.NotFound:
+            return ()
 
     def test_model(self, model: str | None, count: int) -> ModelTestReport:
         """Have the service send `count` small real requests to `model` (None: any model that is ready)."""

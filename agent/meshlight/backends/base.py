@@ -74,6 +74,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Whether it accepted the connection but did not answer: for `busy_grace_s` that means busy, not down."""
     details: Mapping[str, ModelDetail] | None = None
     """What the backend reports about its models, by id."""
+    details_at: float | None = None
+    """When that was read, in monotonic seconds, where it is older than the probe."""
     about: Mapping[str, str] | None = None
     """Labelled lines about the backend for people, in order: `{"Version": "b6500"}`."""
     warnings: tuple[str, ...] | None = None

@@ -22,6 +22,8 @@ from meshlight.domain.text import sanitize_line
 from meshlight.http_client.response import Headers, Reply
 
 EVERY_S = 60.0
+WARMTH_EVERY_S = 10.0
+"""How often engines are asked that load and unload models, and say which ones are in memory."""
 DETAILS_S = 1.0
 """All requests of one round together may take this long, and never longer than the probe has left."""
 REPLY_LIMIT = 1 << 20
@@ -40,6 +42,8 @@ class MetadataSnapshot(Struct, frozen=True, kw_only=True):
     """Whether the next probe should read once more: a value is changing, or not everything was read yet."""
     can_load: bool | None = None
     """See `Probe.can_load`."""
+    every_s: float = EVERY_S
+    """How long it is current."""
 
 
 class ModelListReply(Struct, frozen=True):
@@ -89,8 +93,9 @@ class MetadataReader(Protocol):
 class MetadataChannel(Channel):
     """Probes as the kind does, and reads the metadata when it may have changed.
 
-    That is at the first probe, after an outage, when the list of models has changed, and every 60 s. The probe's fact
-    never depends on it; a request that is not answered in time is given up.
+    That is at the first probe, after an outage, when the list of models has changed, and every 60 s; every 10 s where
+    it says which models are in memory. The probe's fact never depends on it; a request that is not answered in time
+    is given up.
     """
 
     def __init__(self, kind: BackendKind, reader: MetadataReader, deps: ChannelDeps) -> None:
@@ -99,6 +104,7 @@ class MetadataChannel(Channel):
         self._upstream = deps.probes
         self._clock = deps.clock
         self._due = float("-inf")
+        self._read_at = 0.0
         self._models: tuple[str, ...] = ()
         self._was_used = False
         self._snapshot: MetadataSnapshot | None = None
@@ -126,15 +132,17 @@ class MetadataChannel(Channel):
                 self._was_used,
             )
             self._was_used = False
+            self._read_at = self._clock()
             self._snapshot = await self._reader.read(query, listed)
             self._models = probe.models
-            self._due = self._clock() if self._snapshot.again else self._clock() + EVERY_S
+            self._due = self._clock() if self._snapshot.again else self._clock() + self._snapshot.every_s
         if self._snapshot is None:
             return probe
         snapshot = self._snapshot
         return replace(
             probe,
             details=snapshot.details,
+            details_at=self._read_at,
             about=snapshot.about,
             warnings=snapshot.warnings,
             can_load=snapshot.can_load,
@@ -153,6 +161,8 @@ class MetadataChannel(Channel):
 WORD_MAX = 40
 TOKENS_MAX = 1_000_000_000
 """A longer context is a mistake."""
+SLOTS_MAX = 10_000
+LOAD_MAX_S = 86_400.0
 COUNT_MAX = 10**15
 """The same for parameters, bytes and all other counts."""
 

@@ -22,7 +22,7 @@ from meshlight.backends.base import (
 )
 from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.large_work import in_thread_if_large
-from meshlight.backends.metadata import WORD_MAX, short_text, tokens
+from meshlight.backends.metadata import LOAD_MAX_S, SLOTS_MAX, WORD_MAX, number, short_text, tokens
 from meshlight.backends.model_control import ask
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
@@ -301,7 +301,8 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
     details: dict[str, ModelDetail] = {}
     for shared in up:
         for model, detail in shared.details.items():
-            details.setdefault(model, detail)
+            known_so_far = details.get(model)
+            details[model] = detail if known_so_far is None else _together(known_so_far, detail)
     known = frozenset(models)
     down = backends if catalog.paused else [shared for shared in backends if shared.state == "unhealthy"]
     unusable = {
@@ -352,10 +353,24 @@ def _clean(shared: SharedBackend) -> SharedBackend:
     return replace(shared, name=name, kind=kind, models=models, details=details)
 
 
+def _together(first: ModelDetail, second: ModelDetail) -> ModelDetail:
+    """Return what holds for a model that two backends of a peer serve: the peer chooses the one that suits."""
+    both = first.slots is not None and second.slots is not None
+    return replace(
+        first,
+        loaded=first.loaded if second.loaded is None else first.loaded or second.loaded,
+        context=max(first.context or 0, second.context or 0) or None,
+        slots=(first.slots or 0) + (second.slots or 0) if both else None,
+        load_s=first.load_s if second.load_s is None else second.load_s,
+    )
+
+
 def _clean_detail(detail: ModelDetail) -> ModelDetail:
     return ModelDetail(
         context=tokens(detail.context),
         loaded=detail.loaded,
+        slots=number(detail.slots, SLOTS_MAX),
+        load_s=detail.load_s if detail.load_s is not None and 0 < detail.load_s <= LOAD_MAX_S else None,
         quantization=short_text(detail.quantization),
         parameters=short_text(detail.parameters),
         capabilities=tuple(text for word in detail.capabilities[:WORD_MAX] if (text := short_text(word))),

@@ -19,7 +19,7 @@ from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
 from meshlight.domain.api_types import BackendView
-from meshlight.domain.backend import RINGS
+from meshlight.domain.backend import RINGS, SLOTS_MAX
 from meshlight.domain.errors import BackendCheckFailed, BadRequest
 from meshlight.domain.text import count, cut
 
@@ -132,6 +132,12 @@ Examples:
 )
 @click.option("--ring", type=click.Choice(RINGS), help="How far away it is.")
 @click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Lower numbers are tried first.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, SLOTS_MAX),
+    help="How many requests for one model it answers at the same time; more wait.",
+)
+@click.option("--no-slots", is_flag=True, help="Leave it to Meshlight again how many.")
 @click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long a response may take to start.")
 @click.option("--idle", type=_SECONDS, metavar="SECONDS", help="How long a stream may pause.")
 @click.option("--save-anyway", is_flag=True, help="Save the change even if it doesn't answer now.")
@@ -151,6 +157,8 @@ def set_(  # noqa: PLR0913 -- an option each
     follow_clock: bool | None,
     ring: str | None,
     priority: int | None,
+    slots: int | None,
+    no_slots: bool,
     first_byte: float | None,
     idle: float | None,
     save_anyway: bool,
@@ -160,6 +168,8 @@ def set_(  # noqa: PLR0913 -- an option each
         raise BadRequest("--no-key can't be combined with a new key.", "Give one of them.")
     if no_models and models:
         raise BadRequest("--no-models can't be combined with --model.", "Give one of them.")
+    if no_slots and slots is not None:
+        raise BadRequest("--no-slots can't be combined with --slots.", "Give one of them.")
     body = _without_none(
         name=new_name,
         url=url,
@@ -170,11 +180,13 @@ def set_(  # noqa: PLR0913 -- an option each
         follow_clock=follow_clock,
         ring=ring,
         priority=priority,
+        slots=slots,
         first_byte_s=first_byte,
         idle_s=idle,
     )
     body |= {"api_key": ""} if no_key else {}
     body |= {"models": ()} if no_models else {}
+    body |= {"slots": None} if no_slots else {}
     if not (body or ask_key or key_stdin):
         raise BadRequest("No change was given.", "For the options, see: meshlight backends set --help")
     body |= {"save_anyway": True} if save_anyway else {}

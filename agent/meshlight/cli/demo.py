@@ -106,6 +106,8 @@ def config(port: int, backends: Iterable[SimulatedBackend]) -> str:
         for key in ("id", "name", "kind", "url", "ring", "access_key"):
             if value := getattr(backend, key):
                 lines.append(f'{key} = "{value}"')
+        if backend.slots is not None:
+            lines.append(f"slots = {backend.slots}")
     return "\n".join(lines) + "\n"
 
 

@@ -34,7 +34,8 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     """Find problems on this machine, and how to fix them.
 
     Checks Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the clock,
-    limits, the engines of this machine and its own models. It changes nothing, and works without the service.
+    limits, the engines of this machine and its own models, and what makes requests slow or fail. It changes nothing,
+    and works without the service.
     """
     console = new_console()
     style = TerminalStyle.of(console)
@@ -69,6 +70,7 @@ def _findings() -> Iterator[Finding]:
     yield checks.check_proxies(os.environ)
     yield checks.check_clock(time.time(), Path(_program).stat().st_mtime)
     yield checks.check_open_files(_open_files_limit())
+    yield from service.hurts
     yield from (
         checks.check_usual_ports() if service.view is None else checks.check_known_engines(service.view)
     )

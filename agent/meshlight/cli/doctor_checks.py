@@ -6,6 +6,7 @@ machine's own models (from the service), and the keyring with the API keys of ba
 """
 
 import asyncio
+import shlex
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ from meshlight.cli.ports import how_to_find, is_port_free, port_owner
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import HOST, HOST_V6, Config
-from meshlight.domain.errors import ConfigError, RequestError, SecretError, ServiceError
+from meshlight.domain.errors import ConfigError, MeshlightError, RequestError, SecretError, ServiceError
+from meshlight.domain.findings import Finding as Symptom
 from meshlight.domain.local_views import LocalView, RunnerView
 from meshlight.domain.text import count, sanitize, size_text
 from meshlight.http_client.address import Address
@@ -63,12 +65,14 @@ def failed(message: str, fix: str) -> Finding:
 
 
 class ServiceReport(Struct, frozen=True):
-    """The findings about the service, and what it says of backends and own models if it runs."""
+    """The findings about the service, and what it says of backends, own models and requests if it runs."""
 
     findings: tuple[Finding, ...]
     view: SnapshotView | None = None
     local: LocalView | None = None
     """This machine's own models; None if the service has none."""
+    hurts: tuple[Finding, ...] = ()
+    """What hurts requests, as the service has seen it."""
 
 
 def check_config(paths: Paths) -> tuple[Finding, Config]:
@@ -125,9 +129,27 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
             local: LocalView | None = None
             with suppress(RequestError):  # an older service has no models of its own
                 local = client.local_models()
-            return ServiceReport((message, *notices), view, local)
+            return ServiceReport((message, *notices), view, local, check_requests(client))
     except ServiceError as error:
         return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
+
+
+def check_requests(client: ApiClient) -> tuple[Finding, ...]:
+    """Return what the service found about requests and engines, each with one thing to do."""
+    try:
+        found = client.findings()
+    except MeshlightError as error:
+        return (warning(f"The service does not say what it found: {error.title}", error.hint),)
+    return tuple(warning(f"{one.evidence} {one.why}", _cure(one)) for one in found) or (
+        passed("Nothing hurts the requests that went through."),
+    )
+
+
+def _cure(one: Symptom) -> str:
+    if one.command:
+        return f"{one.fix} Command: {one.command}"
+    verb = "disable" if one.button == "disable" else "check"
+    return f"{one.fix} Command: meshlight backends {verb} {shlex.quote(one.backend)}"
 
 
 def _not_running(paths: Paths, error: ServiceError) -> Finding:

@@ -75,15 +75,18 @@ Examples:
 Exit code: 0 if a backend would answer, 1 if none would."""
 )
 @click.argument("model")
+@click.option(
+    "--tokens", type=click.IntRange(0, 1_000_000_000), default=0, help="For a prompt of so many tokens."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
-def route(ctx: click.Context, model: str, *, as_json: bool) -> None:
+def route(ctx: click.Context, model: str, tokens: int, *, as_json: bool) -> None:
     """Show which backend would answer for MODEL now, and why not the others.
 
     MODEL is a model's id, one of your aliases, or BACKEND/MODEL for the model on one backend.
     """
     with connect_service() as client:
-        reply = client.route(model)
+        reply = client.route(model, tokens)
     if as_json:
         print_json(reply)
     else:

@@ -70,6 +70,8 @@ class BackendView(Struct, frozen=True, kw_only=True):
     ca_file: str = ""
     proxy: str = ""
     """`env`, `none` or the URL of a proxy, as set; empty for the default: `env` for clouds, `none` for all else."""
+    slots: int | None = None
+    """Requests that it answers at the same time for each model, as set; None without the setting."""
     given_models: tuple[str, ...] = ()
     """The models that the user named because the server has no list; empty for what the server lists."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
@@ -92,6 +94,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     id: str
     backends: tuple[str, ...]
     requests: Workload | None = None
+    waiting: int = 0
+    """Requests that wait for a free slot at any of its backends."""
 
 
 class RouterView(Struct, frozen=True, kw_only=True):
@@ -120,6 +124,8 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     used; `/mesh/route` says why, and how to use them."""
     notices: tuple[str, ...] = field(default_factory=tuple)
     """Problems of the service itself, such as a configuration file that can't be read."""
+    findings: int = 0
+    """How many findings `/mesh/findings` has, as of its last look."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
@@ -173,11 +179,12 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         access_key=backend.access_key,
         ca_file=backend.ca_file,
         proxy=backend.proxy,
+        slots=backend.slots,
         given_models=backend.models,
         details=node.details,
         names=node.names,
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
         can_load=node.can_load,
     )
@@ -191,22 +198,26 @@ def health_change(node: Node, now: float) -> HealthChange:
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
     )
 
 
-def snapshot_view(
+def snapshot_view(  # noqa: PLR0913 - all that a snapshot is made of
     snapshot: Snapshot,
     seq: int,
     router: RouterView,
     by_backend: Mapping[str, Workload],
     by_model: Mapping[str, Workload],
     now: float,
+    *,
     notices: tuple[str, ...] = (),
+    waiting: Mapping[str, int] = {},
+    findings: int = 0,
+    suffering: str = "",
 ) -> SnapshotView:
     """Return the view of the whole mesh at `now`, in monotonic seconds."""
-    colour, reason = light(snapshot.nodes)
+    colour, reason = light(snapshot.nodes, suffering)
     if router.status == "paused":
         colour, reason = "grey", "Routing is paused."
     return SnapshotView(
@@ -216,11 +227,12 @@ def snapshot_view(
         light_reason=reason,
         backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
         models=tuple(
-            ModelView(id=model, backends=ids, requests=by_model.get(model))
+            ModelView(id=model, backends=ids, requests=by_model.get(model), waiting=waiting.get(model, 0))
             for model, ids in snapshot.routes.items()
         ),
         offered=offered(snapshot),
         notices=notices,
+        findings=findings,
     )
 
 
@@ -291,6 +303,14 @@ class RouteView(Struct, frozen=True, kw_only=True):
     in_flight: int
     place: str = ""
     """The service of a cluster that would answer; empty for a backend that is one service itself."""
+    loaded: bool | None = None
+    """Whether the model is in memory there, as far as that is known."""
+    slots: int | None = None
+    """Requests that it answers at the same time; null for no known limit."""
+    context: int | None = None
+    """Tokens of its context."""
+    expected_s: float | None = None
+    """Seconds until an answer would be complete, learned from earlier ones."""
 
 
 class RouteExplanation(Struct, frozen=True, kw_only=True):
@@ -302,6 +322,10 @@ class RouteExplanation(Struct, frozen=True, kw_only=True):
     policy: Policy
     answers: str | None
     routes: tuple[RouteView, ...]
+    instead: str = ""
+    """The fallback model that would answer; its routes come first. Empty while the model itself can be used."""
+    fallback: str = ""
+    """Why that one would answer."""
 
 
 class ModelTestRun(Struct, frozen=True, kw_only=True):

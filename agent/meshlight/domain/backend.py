@@ -38,6 +38,8 @@ _ACCOUNT_RINGS: Mapping[Kind, Ring] = {
 
 MODEL_ID_MAX = 512
 """Letters in the id of a model."""
+SLOTS_MAX = 10_000
+"""Slots that a user may set for one backend."""
 NAMED_MODELS_MAX = 1_000
 """Models that a user may name for one backend."""
 
@@ -59,6 +61,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     source: Source = "config"
     priority: int = 0
     """Smaller is tried earlier under the `priority` policy."""
+    slots: int | None = None
+    """Requests that it answers at the same time for each model, as the user set it; None for what is learned."""
     first_byte_s: float = 300.0
     """Seconds that a request may wait for its first body byte; loading a model may take minutes."""
     idle_s: float = 300.0
@@ -107,6 +111,10 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens that a prompt and its answer may have together."""
     loaded: bool | None = None
     """Whether it is in memory now, so that a request need not wait for loading."""
+    slots: int | None = None
+    """Requests that it answers at the same time."""
+    load_s: float | None = None
+    """Seconds that its last load took."""
     quantization: str = ""
     """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""

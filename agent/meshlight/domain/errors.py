@@ -5,6 +5,7 @@ MeshlightError
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
 │   │   ├── NoModelInBody      400  the body is no JSON object, or names no model
+│   │   ├── ContextExceeded    400  the request is longer than every context of the model
 │   │   └── Untranslatable     400  a field that the backend's protocol does not have
 │   │       ├── PreviousResponseUnknown  400  it continues a response that is not stored
 │   │       └── TooMuch        413  a body too large to be translated
@@ -19,6 +20,7 @@ MeshlightError
 │   ├── BackendCheckFailed     422  a backend was tried before saving, and the check failed
 │   └── TooManyRequests        429  the maximum number is reached
 ├── RouteError                 no backend could answer
+│   ├── AllBusy                429  no slot for the model became free in time, or too many wait for one
 │   ├── Paused                 503  the user turned routing off for now
 │   ├── RoutingLoop            508  the request went in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
@@ -79,6 +81,45 @@ class BadRequest(RequestError):
 
 class NoModelInBody(BadRequest):
     """The body is no JSON object, or names no model."""
+
+
+class ContextExceeded(BadRequest):
+    """The request is longer than every context of the model; the clients of each protocol get its own words for it.
+
+    `limit` is the largest context in tokens (0 if it is not known), `tokens` what the prompt has, and
+    `answer_tokens` what the answer may have (0 if the request does not say); `attempts` were made.
+    """
+
+    code = "context_length_exceeded"
+
+    def __init__(
+        self,
+        limit: int,
+        tokens: int,
+        hint: str = "",
+        *,
+        answer_tokens: int = 0,
+        param: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        if not limit:
+            title = "Your input exceeds the context window of this model."
+        elif tokens <= limit < tokens + answer_tokens:
+            title = (
+                f"This model's maximum context length is {limit} tokens. However, you requested "
+                f"{tokens + answer_tokens} tokens ({tokens} in the messages, {answer_tokens} in the completion). "
+                "Please reduce the length of the messages or completion."
+            )
+        else:
+            title = (
+                f"This model's maximum context length is {limit} tokens. However, your messages resulted in "
+                f"{tokens} tokens. Please reduce the length of the messages."
+            )
+        super().__init__(title, hint, param)
+        self.limit = limit
+        self.tokens = tokens
+        self.answer_tokens = answer_tokens
+        self.attempts = attempts
 
 
 class BadAddress(BadRequest):
@@ -208,6 +249,14 @@ class FirstByteTooLate(RouteError):
 
     code = "first_byte_too_late"
     status = 504
+
+
+class AllBusy(RouteError):
+    """Every slot for the model is busy, and the wait for one was too long or could not begin."""
+
+    code = "all_busy"
+    type = "rate_limit_error"
+    status = 429
 
 
 class Paused(RouteError):

@@ -6,7 +6,7 @@ They never contain a prompt, a key or a body. Fields may be added, not renamed.
 from collections.abc import Mapping
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meshlight.domain.api_types import BackendView, HealthChange, Requests
 from meshlight.domain.health import State
@@ -57,6 +57,8 @@ class TrafficEvent(Struct, frozen=True, kw_only=True):
     seq: int
     routes: tuple[RouteTraffic, ...]
     router: Requests
+    waiting: Mapping[str, int] | UnsetType = UNSET
+    """Requests that wait for a free slot now, by model; only the models where that has changed."""
 
 
 class RefreshEvent(Struct, frozen=True, kw_only=True):

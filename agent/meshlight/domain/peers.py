@@ -84,6 +84,10 @@ class SharingTerms(Protocol):
     """What a peer may use."""
 
     @property
+    def id(self) -> str:
+        """Its node id."""
+
+    @property
     def share_rings(self) -> tuple[Ring, ...]:
         """Rings whose backends it may use."""
 
@@ -208,7 +212,11 @@ def _shared(node: Node, terms: SharingTerms) -> SharedBackend | None:
         state=node.health.state,
         models=tuple(dict.fromkeys(map(shared_id, models))),
         details={
-            shared_id(model): detail for model, detail in node.details.items() if model in shared_models
+            shared_id(model): detail
+            if node.backend.slots is None
+            else replace(detail, slots=node.backend.slots)
+            for model, detail in node.details.items()
+            if model in shared_models
         },
     )
 

@@ -1,24 +1,30 @@
 """Which routes can serve a request, in which order, and why the others can't.
 
-`rank` scores every backend that serves the model. The relay tries the usable routes in order; `/mesh/route` shows all
-of them, the excluded ones with the reason.
+`rank` scores every backend that serves the model. The relay tries the usable routes in the order of `choice`;
+`/mesh/route` shows all of them, the excluded ones with the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from meshlight.domain.backend import RING_ORDER, Backend
+from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail
+from meshlight.domain.choice import NO_PROMPT, Place, Prompt, RouteFacts, deciding_step, places
+from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
-from meshlight.domain.rules import Policy, Rule
+from meshlight.domain.rules import Policy, Rule, is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
-_TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
-_NEVER = float("inf")
+_TIERS: tuple[Tier, ...] = get_args(Tier)
+"""Best first."""
+_NO_DETAIL = ModelDetail()
+HEALTHY = "Healthy."
+"""Why the only route that is ready is used."""
 _NONE: Mapping[str, str] = {}
 _ITSELF = ("",)
 """The places of a backend without services behind it: the backend itself."""
@@ -31,6 +37,15 @@ def load_key(backend: str, place: str) -> str:
     return f"{backend}/{place}" if place else backend
 
 
+class RouteKnowledge(Protocol):
+    """What was learned of the routes, beyond what the backends tell."""
+
+    def bring_up_to_date(
+        self, routes: Sequence[tuple[RouteFacts, Node, str]], model: str, prompt: Prompt
+    ) -> None:
+        """Complete what is known of the routes of a model, each with its node and place, for a request."""
+
+
 class RouteScore(Struct, frozen=True, kw_only=True):
     """The tier of one route (a backend, a place behind it, a model), and why."""
 
@@ -40,6 +55,10 @@ class RouteScore(Struct, frozen=True, kw_only=True):
     why: str
     place: str = ""
     """The service behind the backend; empty for the backend itself."""
+    facts: RouteFacts = field(default_factory=RouteFacts)
+    """What is known of it, beside its health."""
+    fallback: str = ""
+    """Why this model answers instead of the one that was requested; empty where it is that one."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
@@ -49,6 +68,16 @@ class Ranking(Struct, frozen=True, kw_only=True):
     model: str
     policy: Policy
     scores: tuple[RouteScore, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a route that is not known to be down."""
+        return any(score.tier in {"ready", "untried"} for score in self.scores)
+
+    @property
+    def fallback(self) -> str:
+        """Why this model answers instead of the one that was requested; empty where it is that one."""
+        return self.scores[0].fallback if self.scores else ""
 
     @property
     def candidates(self) -> tuple[RouteScore, ...]:
@@ -64,10 +93,10 @@ class Ranking(Struct, frozen=True, kw_only=True):
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
-    In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
-    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split,
-    and of several backends the one with the shortest name wins. A name of more than NAME_MAX characters is not
-    resolved.
+    In order: an alias (of several models the first one that is served), a model id, `backend/model` with the
+    backend's id or name; the same for the name without `:latest`, or with it; an alias that is a pattern. Model ids
+    may themselves contain `/ : @ %`, so an exact id goes before the split, and of several backends the one with the
+    shortest name wins. A name of more than NAME_MAX characters is not resolved.
     """
     if len(name) > NAME_MAX:
         return name, ()
@@ -77,11 +106,24 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
             tagged = _resolve(snapshot, spelling)
             if tagged[1]:
                 return tagged
+        for wish in snapshot.routing.pattern_wishes(name):
+            wished = _resolve_plain(snapshot, wish)
+            if wished[1]:
+                return wished
     return found
 
 
 def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
-    name = snapshot.routing.aliases.get(name, name)
+    wishes = snapshot.routing.wishes(name) or (name,)
+    for wish in wishes:
+        found = _resolve_plain(snapshot, wish)
+        if found[1]:
+            return found
+    return wishes[0], ()
+
+
+def _resolve_plain(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
+    """Resolve a name that is no alias."""
     backends = snapshot.routes.get(name)
     if backends is not None:
         return name, backends
@@ -111,7 +153,8 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
         for name in n.names
     )
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
+    aliases = (alias for alias in snapshot.routing.aliases if not is_pattern(alias))
+    for name in dict.fromkeys((*snapshot.routes, *aliases, *further)):
         model, backends = resolve(snapshot, name)
         rule = snapshot.routing.rule(model)
         aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends], rule)
@@ -128,12 +171,16 @@ def rank(
     now: float,
     turn: int = 0,
     may_use: Callable[[Backend, str], bool] | None = None,
+    *,
+    knowledge: RouteKnowledge | None = None,
+    prompt: Prompt = NO_PROMPT,
 ) -> Ranking:
     """Return the scores of every route of the model that `name` stands for.
 
     `load` has the requests in flight per route (see `load_key`), `now` is the registry's monotonic clock in seconds,
     `turn` counts requests and moves the start of `round-robin`. For callers with limited access, `may_use` decides
-    which models of which backends they get: everything else is treated as if it did not exist.
+    which models of which backends they get: everything else is treated as if it did not exist. `knowledge` is what
+    was learned of the routes, `prompt` what is known of the request.
     """
     model, backends = resolve(snapshot, name)
     policy = snapshot.routing.policy
@@ -150,24 +197,98 @@ def rank(
         ),
         default=0,
     )
-    scored = [
-        (node, place, *_score(node, place, model, rule, nearest, now, aside))
-        for node in nodes
-        for place in node.places.get(model, _ITSELF)
-    ]
-    if len(scored) > 1:
-        order = _Order(policy, rule, load, turn, len(scored))
-        scored = [
-            entry
-            for _, entry in sorted(
-                enumerate(scored), key=lambda e: (_TIER_ORDER[e[1][2]], *order.key(e[1][0], e[1][1], e[0]))
-            )
-        ]
+    found = [(node, place) for node in nodes for place in node.places.get(model, _ITSELF)]
+    known: list[tuple[RouteFacts, Node, str]] = []
+    tiers: dict[Tier, list[RouteScore]] = {tier: [] for tier in _TIERS}
+    for index, (node, place) in enumerate(found):
+        tier, why = _score(node, place, model, rule, nearest, now, aside)
+        facts = _facts(node, place, model, rule, load)
+        facts.index = index
+        if place or policy == "round-robin":
+            # Places of one backend have no order of their own: equally busy ones take turns.
+            facts.turn = (index - turn) % len(found)
+        known.append((facts, node, place))
+        tiers[tier].append(
+            RouteScore(backend=node.backend.id, model=model, tier=tier, why=why, place=place, facts=facts)
+        )
+    if knowledge is not None:
+        knowledge.bring_up_to_date(known, model, prompt)
+    scores = [score for tier in _TIERS for score in _in_order(policy, tiers[tier], prompt)]
+    ranking = Ranking(asked=name, model=model, policy=policy, scores=tuple(scores))
+    return explained(ranking, snapshot.nodes, prompt)
+
+
+def explained(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_PROMPT) -> Ranking:
+    """Return the ranking with the reasons for the order of the routes that are ready; the others have theirs."""
+    ready = [score for score in ranking.scores if score.tier == "ready"]
+    if len(ready) < 2:
+        return ranking if not ready else _with_reasons(ranking, {id(ready[0]): HEALTHY})
+    found = places(ranking.policy, [score.facts for score in ready], prompt)
+    first = _why_best(ranking.policy, ready, found, nodes)
+    reasons = {id(ready[0]): f"{first[:1].upper()}{first[1:]}."}
+    for at in range(1, len(ready)):
+        why = why_later(deciding_step(ranking.policy, found[at - 1], found[at]), ready[at].facts)
+        reasons[id(ready[at])] = f"After {route_name(nodes, ready[at - 1])}: {why}."
+    return _with_reasons(ranking, reasons)
+
+
+def why_best(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_PROMPT) -> str:
+    """Return why the first route that is ready goes before the second one, without a full stop.
+
+    Empty where there are not two.
+    """
+    ready = [score for score in ranking.scores if score.tier == "ready"]
+    if len(ready) < 2:
+        return ""
+    found = places(ranking.policy, [score.facts for score in ready], prompt)
+    return _why_best(ranking.policy, ready, found, nodes)
+
+
+def _why_best(
+    policy: Policy, ready: Sequence[RouteScore], found: Sequence[Place], nodes: Mapping[str, Node]
+) -> str:
+    step = deciding_step(policy, found[0], found[1])
+    return why_first(step, ready[0].facts, ready[1].facts, route_name(nodes, ready[1]))
+
+
+def _with_reasons(ranking: Ranking, reasons: Mapping[int, str]) -> Ranking:
     scores = tuple(
-        RouteScore(backend=node.backend.id, model=model, tier=tier, why=why, place=place)
-        for node, place, tier, why in scored
+        replace(score, why=why) if (why := reasons.get(id(score), score.why)) != score.why else score
+        for score in ranking.scores
     )
-    return Ranking(asked=name, model=model, policy=policy, scores=scores)
+    return replace(ranking, scores=scores)
+
+
+def route_name(nodes: Mapping[str, Node], score: RouteScore) -> str:
+    """Return the name of a route's backend, with the place behind it, for people."""
+    return load_key(nodes[score.backend].backend.name, score.place)
+
+
+def _facts(node: Node, place: str, model: str, rule: Rule, load: Mapping[str, int]) -> RouteFacts:
+    """Return what the backend tells of a route."""
+    backend = node.backend
+    detail = node.details.get(model) or node.details.get(node.names.get(model, ""), _NO_DETAIL)
+    prefer = rule.prefer
+    return RouteFacts(
+        preference=next(
+            (i for i, preferred in enumerate(prefer) if preferred in {backend.id, backend.name}), len(prefer)
+        ),
+        ring=RING_ORDER[backend.ring],
+        priority=backend.priority,
+        in_flight=load.get(load_key(backend.id, place), 0),
+        slots=detail.slots if backend.slots is None else backend.slots,
+        loaded=detail.loaded,
+        context=detail.context,
+        latency_s=node.health.latency_s,
+    )
+
+
+def _in_order(policy: Policy, scores: list[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
+    """Return the routes of one tier in order."""
+    if len(scores) < 2:
+        return scores
+    found = places(policy, [score.facts for score in scores], prompt)
+    return [scores[at] for at in sorted(range(len(scores)), key=lambda at: (found[at].key, at))]
 
 
 def _set_aside(
@@ -178,7 +299,8 @@ def _set_aside(
         backend = nodes[0].backend
         if not (snapshot.uses and backend.is_offer):
             return _NONE
-        if snapshot.routing.aliases.get(name, name) in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
+        wishes = snapshot.routing.wishes(name) or (name, *snapshot.routing.pattern_wishes(name))
+        if not {f"{backend.id}/{model}", f"{backend.name}/{model}"}.isdisjoint(wishes):
             return _NONE
     return set_aside(model, nodes, rule, snapshot.uses)
 
@@ -200,7 +322,7 @@ def _score_health(node: Node, place: str, model: str, now: float) -> tuple[Tier,
             return "untried", "Its pause is over."
         return "last-resort", f"{place or model}: {part.reason.text}"
     if health.state == "healthy":
-        return "ready", "Healthy."
+        return "ready", HEALTHY
     if place and health.state == "unhealthy":
         return "untried", f"The backend is down, but this service may not be: {health.reason.text}"
     if health.state == "unknown":
@@ -224,37 +346,3 @@ def _excluded(backend: Backend, rule: Rule, nearest: int, aside: Mapping[str, st
     if ring > nearest and ring > RING_ORDER[rule.spill]:
         return f"A nearer ring serves this model, and no rule lets it spill over to the {backend.ring}."
     return ""
-
-
-class _Order(Struct, frozen=True):
-    """The order among routes of the same tier."""
-
-    policy: Policy
-    rule: Rule
-    load: Mapping[str, int]
-    turn: int
-    count: int
-
-    def key(self, node: Node, place: str, index: int) -> tuple[float, ...]:
-        backend = node.backend
-        busy = float(self.load.get(load_key(backend.id, place), 0))
-        latency = _NEVER if node.health.latency_s is None else node.health.latency_s
-        ring = float(RING_ORDER[backend.ring])
-        prefer = self.rule.prefer
-        preference = next(
-            (float(i) for i, preferred in enumerate(prefer) if preferred in {backend.id, backend.name}),
-            float(len(prefer)),
-        )
-        # Places of one backend have no order of their own: equally busy ones take turns.
-        turn = float((index - self.turn) % self.count) if place else 0.0
-        match self.policy:
-            case "priority":
-                return (preference, float(backend.priority), ring, busy, latency, turn)
-            case "round-robin":
-                return (preference, float((index - self.turn) % self.count))
-            case "least-busy":
-                return (preference, busy, ring, latency, turn)
-            case "fastest":
-                return (preference, latency, busy, turn)
-            case "local-first":
-                return (preference, ring, busy, latency, turn)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import RING_ORDER, Backend, Ring
 from meshlight.domain.model_names import LATEST, is_same, other_tag
@@ -27,6 +27,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spill: Ring = "company"
     """How far a request may go when nearer routes are down. A cloud costs money and gets the prompt, so it replaces
     a nearer route only where a rule says `spill = "cloud"`."""
+    fallback: tuple[str, ...] = ()
+    """Other models that answer, in this order, while no route of the model is usable."""
 
     def is_beyond_bound(self, ring: Ring) -> bool:
         """Whether `ring` is beyond this rule's bound."""
@@ -48,13 +50,36 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All routing settings."""
 
     policy: Policy = "local-first"
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Alias → the model (or `backend/model`) that it stands for; an alias of an alias is not resolved."""
+    aliases: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Alias → the model (or `backend/model`) that it stands for, or several, of which the first usable one answers;
+    an alias of an alias is not resolved. An alias may be a pattern such as `claude-*`, for names that nothing else
+    stands for."""
     rules: tuple[Rule, ...] = ()
+    queue: bool = True
+    """Whether a request waits here while every slot for its model is busy; else the engines queue it themselves."""
+    queue_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    """Seconds that it may wait; None for as long as the backend may take to its first byte."""
+
+    def wishes(self, name: str) -> tuple[str, ...]:
+        """Return what an alias of exactly this name stands for; nothing if there is none."""
+        found = self.aliases.get(name, ())
+        return (found,) if isinstance(found, str) else found
+
+    def pattern_wishes(self, name: str) -> tuple[str, ...]:
+        """Return what the first alias stands for whose pattern matches a name; nothing if none does."""
+        for alias in self.aliases:
+            if is_pattern(alias) and fnmatchcase(name, alias):
+                return self.wishes(alias)
+        return ()
 
     def rule(self, model: str) -> Rule:
         """Return the first rule that matches `model`, or the default rule."""
         return next((rule for rule in self.rules if _matches(rule.model, model)), _DEFAULT_RULE)
+
+
+def is_pattern(alias: str) -> bool:
+    """Whether an alias matches more names than its own."""
+    return any(mark in alias for mark in "*?[")
 
 
 _DEFAULT_RULE = Rule(model="*")

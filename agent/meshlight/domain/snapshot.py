@@ -26,6 +26,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """The health of single services and models of it; the others have the health of the backend."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
     """What the backend reports of its models, by id."""
+    details_at: float = 0.0
+    """When that was read, by the registry's clock."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Labelled lines about the backend, for people."""
     warnings: tuple[str, ...] = ()
@@ -34,6 +36,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """Models and further names that exist there and can't be used now, and why."""
     degraded: str = ""
     """Why it can serve nothing though it answers; empty when it can."""
+    slow: str = ""
+    """Which model of it is slower than usual, and since when; empty when none is."""
 
     can_load: bool = False
     """Whether it can be asked to load and unload models."""
@@ -63,12 +67,12 @@ def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
     return routes
 
 
-def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
+def light(nodes: Mapping[str, Node], suffering: str = "") -> tuple[Light, str]:
     """Return the colour of the whole mesh, and the reason as text.
 
     First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
-    unhealthy, warming or degraded, green when all enabled ones are healthy, grey otherwise (nothing
-    enabled, or not yet known).
+    unhealthy, warming, degraded or slow, green when all enabled ones are healthy, grey otherwise (nothing
+    enabled, or not yet known). Where it would be green, it is amber while requests suffer: `suffering` says why.
     """
     enabled = [node for node in nodes.values() if node.backend.enabled]
     if not enabled:
@@ -89,7 +93,12 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
             "amber",
             f"{len(degraded)} of {len(enabled)} can serve nothing: {first.backend.name}: {first.degraded}",
         )
+    slow = next((node for node in enabled if node.health.state == "healthy" and node.slow), None)
+    if slow is not None:
+        return "amber", f"{slow.backend.name}: {slow.slow}"
     if all(node.health.state == "healthy" for node in enabled):
+        if suffering:
+            return "amber", suffering
         count = len(enabled)
         return "green", "The backend is healthy." if count == 1 else f"All {count} backends are healthy."
     return "grey", "Checking the backends."

@@ -11,7 +11,15 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from meshlight.domain.errors import Envelope, ErrorBody, MeshlightError, RouteError, Unauthorized, envelope
+from meshlight.domain.errors import (
+    ContextExceeded,
+    Envelope,
+    ErrorBody,
+    MeshlightError,
+    RouteError,
+    Unauthorized,
+    envelope,
+)
 from meshlight.gateway.server.asgi import Send
 from meshlight.gateway.translation.anthropic.response import error_type
 
@@ -77,7 +85,10 @@ def error_response(error: MeshlightError, path: str = "") -> ErrorResponse:
     extra.append((b"x-should-retry", b"true" if may_retry else b"false"))
     message = envelope(error).error.message
     body: object
-    match protocol_of(path):
+    protocol = protocol_of(path)
+    if isinstance(error, ContextExceeded):
+        message = f"{_context_words(error, protocol)} {error.hint}".strip()
+    match protocol:
         case "anthropic":
             body = {"type": "error", "error": {"type": error_type(error.status), "message": message}}
         case "ollama":
@@ -89,6 +100,29 @@ def error_response(error: MeshlightError, path: str = "") -> ErrorResponse:
         case _:
             body = envelope(error)
     return _build(error.status, _encode(body), extra)
+
+
+def _context_words(error: ContextExceeded, protocol: Protocol) -> str:
+    """Return what the API of a protocol says of a prompt that is too long: its clients look for these words."""
+    limit, tokens, answer = error.limit, error.tokens, error.answer_tokens
+    match protocol:
+        case "anthropic" if tokens <= limit < tokens + answer:
+            return (
+                f"input length and `max_tokens` exceed context limit: {tokens} + {answer} > {limit}, decrease input "
+                "length or `max_tokens` and try again."
+            )
+        case "anthropic":
+            return (
+                f"prompt is too long: {tokens} tokens > {limit} maximum." if limit else "prompt is too long."
+            )
+        case "ollama":
+            sizes = f" ({tokens} > {limit} tokens)" if limit else ""
+            return f"the input length exceeds the context length{sizes}."
+        case "gemini" if limit:
+            return f"The input token count ({tokens}) exceeds the maximum number of tokens allowed ({limit})."
+        case "gemini":
+            return "The input token count exceeds the maximum number of tokens allowed."
+    return error.title
 
 
 def protocol_of(path: str) -> Protocol:

@@ -5,6 +5,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.domain.proxy import Proxy, UnusableProxy
@@ -23,6 +24,12 @@ SLOW_FIRST_RESPONSE_S = 0.1
 _REQUEST_LINES_MAX = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _IDENTITY = (b"accept-encoding", b"identity")
+
+
+class SendCounter(Protocol):
+    """Counts how often a request was sent, also where nothing came of it."""
+
+    sends: int
 
 
 class Upstream:
@@ -75,14 +82,15 @@ class Upstream:
         fresh: bool = False,
         resend: bool = True,
         connect_timeout_s: float | None = None,
+        counter: SendCounter | None = None,
     ) -> Response:
         """Send a request and return its response once the final head has arrived.
 
         `headers` must not contain `host`, `content-length`, `transfer-encoding` or `connection`: those are added
         here. When a pooled connection ends before any byte of the response, the request is sent once more on a new
-        one; `fresh` forbids pooled connections, and `resend=False` the second attempt. The caller reads the response
-        to its end or aborts it. Cancelling closes the connection. Raises BadRequest, ConnectError, ReadError or
-        RemoteProtocolError.
+        one; `fresh` forbids pooled connections, and `resend=False` the second attempt. Each one is counted in
+        `counter`. The caller reads the response to its end or aborts it. Cancelling closes the connection. Raises
+        BadRequest, ConnectError, ReadError or RemoteProtocolError.
         """
         head = self._head(method, target, headers, body)
         connection = None if fresh else self._pool.acquire(monotonic())
@@ -90,6 +98,8 @@ class Upstream:
             if connection is None:
                 connection = await self._connector.connect(connect_timeout_s or self._connect_timeout_s)
             waiter = connection.begin(head, body, bodiless=method == "HEAD")
+            if counter is not None:
+                counter.sends += 1
             try:
                 return (
                     await waiter if connection.is_reused else await self._first_response(connection, waiter)

@@ -136,6 +136,9 @@ class EngineStarter(Protocol):
     def label_for(self, model: LocalModel) -> str:
         """Return the label of the runner that would run it; empty if none can."""
 
+    def slots_for(self, model: LocalModel) -> int | None:
+        """Return how many requests its engine answers at the same time; None for no known number."""
+
     async def start(
         self, model: LocalModel, context: int, args: Sequence[str], load_s: float
     ) -> RunningEngine:

@@ -349,7 +349,7 @@ class LocalModelManager:
             if model.is_missing or (why is not None and why is NOT_RUNNABLE):
                 continue
             models.append(model.id)
-            details[model.id] = _detail(model, view)
+            details[model.id] = _detail(model, view, self._starter.slots_for(model))
             for name in model.names:
                 names.setdefault(name, model.id)
         for model_id in models:
@@ -472,12 +472,14 @@ def _runner_settings(settings: LocalSettings) -> tuple[object, ...]:
     return settings.runner, settings.llama_server
 
 
-def _detail(model: LocalModel, view: LocalModelView | None) -> ModelDetail:
+def _detail(model: LocalModel, view: LocalModelView | None, slots: int | None) -> ModelDetail:
     is_loaded = view is not None and view.state in _IN_MEMORY
     context = view.context if view is not None and view.context else model.context_max
     return ModelDetail(
         context=context or None,
         loaded=is_loaded,
+        slots=slots,
+        load_s=None if view is None else view.load_s,
         quantization=model.quantization,
         parameters=model.parameters,
         capabilities=_capabilities(model),

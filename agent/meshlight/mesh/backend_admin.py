@@ -116,6 +116,7 @@ class BackendAdmin:
             url=address.url,
             enabled=draft.enabled,
             priority=draft.priority,
+            slots=draft.slots,
             first_byte_s=draft.first_byte_s,
             idle_s=draft.idle_s,
             has_secret=bool(key),
@@ -309,7 +310,7 @@ def _patched(old: Backend, patch: BackendPatch) -> Backend:
     kind = kind_of(old.kind)
     fields = {
         key: value
-        for key in ("ring", "enabled", "priority", "first_byte_s", "idle_s", "follow_clock")
+        for key in ("ring", "enabled", "priority", "slots", "first_byte_s", "idle_s", "follow_clock")
         if not isinstance(value := getattr(patch, key), UnsetType)
     }
     for key in NAMED_IN_DRAFT:

@@ -61,6 +61,7 @@ class BackendConnection:
         "backend",
         "channel",
         "declined_fields",
+        "found",
         "is_metered",
         "is_proven",
         "kind",
@@ -95,6 +96,8 @@ class BackendConnection:
         """Operations that its kind has and this backend turned out not to have for a model, being an old version."""
         self.declined_fields: dict[str, frozenset[str]] = {}
         """Fields that it turned out not to accept for a model, where a translation had written them."""
+        self.found: dict[str, str] = {}
+        """Labelled lines for people about what answers have shown; they stay until it is down."""
         self._templates: dict[Operation, RequestTemplate] = {}
 
     def template(self, operation: Operation) -> RequestTemplate:
@@ -247,8 +250,9 @@ class BackendConnections:
         if not isinstance(probe.fact, Answered):
             connection.missing_operations.clear()  # it may come back as a newer version
             connection.declined_fields.clear()
-        elif connection.declined_fields and probe.about is not None:
-            probe = replace(probe, about={**probe.about, **connection.declined_lines()})
+            connection.found.clear()
+        elif (connection.declined_fields or connection.found) and probe.about is not None:
+            probe = replace(probe, about={**probe.about, **connection.declined_lines(), **connection.found})
         return probe
 
     def get(self, backend_id: str) -> BackendConnection | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meshlight.backends.base import BackendKind
-from meshlight.domain.backend import NAMED_MODELS_MAX, Kind, Ring, is_model_id
+from meshlight.domain.backend import NAMED_MODELS_MAX, SLOTS_MAX, Kind, Ring, is_model_id
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.proxy import PROXY_MAX, proxy_fault
 from meshlight.http_client.address import URL_MAX
@@ -28,6 +28,7 @@ Models = (
 )
 """A list, or one text with commas or line breaks between the ids, as a form has it."""
 Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
+SlotCount = Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -51,6 +52,7 @@ class BackendDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     enabled: bool = True
     save_anyway: bool = False
     priority: Priority = 0
+    slots: SlotCount | None = None
     first_byte_s: Seconds = 300.0
     idle_s: Seconds = 300.0
 
@@ -69,6 +71,7 @@ class BackendPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ring: Ring | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
+    slots: SlotCount | UnsetType | None = UNSET
     first_byte_s: Seconds | UnsetType = UNSET
     idle_s: Seconds | UnsetType = UNSET
     save_anyway: bool = False

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import UNSET
+
 from meshlight.domain.api_types import (
     BackendView,
     RouterView,
@@ -26,7 +28,8 @@ LATENCY_S = 1.0
 class EventPublisher:
     """The publisher of all events about backends, traffic and refreshes.
 
-    `router` and `notices` return what the snapshot view says of the service itself.
+    `router` and `notices` return what the snapshot view says of the service itself, `findings` how many findings
+    there are, and what makes requests suffer.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class EventPublisher:
         later: CallLater,
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
+        findings: Callable[[], tuple[int, str]] = lambda: (0, ""),
     ) -> None:
         self._registry = registry
         self._traffic = traffic
@@ -46,6 +50,7 @@ class EventPublisher:
         self._later = later
         self._router = router
         self._notices = notices
+        self._findings = findings
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
 
@@ -53,6 +58,7 @@ class EventPublisher:
         """Return the whole mesh with the number of the last event that is in it."""
         self._flush_health()
         self._flush_traffic()
+        findings, suffering = self._findings()
         return snapshot_view(
             self._registry.snapshot,
             self._hub.seq,
@@ -60,13 +66,20 @@ class EventPublisher:
             self._traffic.by_backend(),
             self._traffic.by_model(),
             self._clock(),
-            self._notices(),
+            notices=self._notices(),
+            waiting=self._traffic.waiting(),
+            findings=findings,
+            suffering=suffering,
         )
 
     def backend(self, backend_id: str) -> BackendView:
         """Return one backend; NotFound when there is none."""
         work = self._traffic.by_backend().get(backend_id)
         return backend_view(self._registry.node(backend_id), work, self._clock())
+
+    def relight(self) -> None:
+        """Publish the light, because what makes requests suffer is another than before."""
+        self._publish_health([])
 
     def progress(self, refresh_id: str, done: int, total: int) -> None:
         """Publish how far a refresh is."""
@@ -100,7 +113,7 @@ class EventPublisher:
         counts = self._traffic.by_backend()
         now = self._clock()
         views = (backend_view(nodes[key], counts.get(key), now) for key in change.shape if key in nodes)
-        colour, reason = light(nodes)
+        colour, reason = light(nodes, self._findings()[1])
         return TopologyEvent(
             seq=seq,
             backends=tuple(views),
@@ -115,18 +128,26 @@ class EventPublisher:
         nodes = self._registry.snapshot.nodes
         present = [nodes[key] for key in stale if key in nodes]
         if present:
-            now = self._clock()
-            self._hub.publish(lambda seq: _health_event(seq, present, now, nodes))
+            self._publish_health(present)
+
+    def _publish_health(self, changed: Sequence[Node]) -> None:
+        nodes, now, suffering = self._registry.snapshot.nodes, self._clock(), self._findings()[1]
+        self._hub.publish(lambda seq: _health_event(seq, changed, now, nodes, suffering))
 
     def _flush_traffic(self) -> None:
         routes = self._traffic.drain()
         if routes is not None:
             requests = self._traffic.router.requests()
-            self._hub.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests))
+            waiting = self._traffic.drain_waiting() or UNSET
+            self._hub.publish(
+                lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests, waiting=waiting)
+            )
 
 
-def _health_event(seq: int, changed: Sequence[Node], now: float, nodes: Mapping[str, Node]) -> HealthEvent:
-    colour, reason = light(nodes)
+def _health_event(
+    seq: int, changed: Sequence[Node], now: float, nodes: Mapping[str, Node], suffering: str
+) -> HealthEvent:
+    colour, reason = light(nodes, suffering)
     return HealthEvent(
         seq=seq,
         backends=tuple(health_change(node, now) for node in changed),

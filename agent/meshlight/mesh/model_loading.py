@@ -64,7 +64,7 @@ class ModelLoading:
     async def unload(self, backend_id: str, name: str, *, is_guest: bool = False) -> None:
         """Unload a model; raises as `load` does, and Conflict while it answers, or if a guest's owner keeps it."""
         node, model = self._find(backend_id, name)
-        if running := self._traffic.in_flight(backend_id, model):
+        if running := self._traffic.in_flight(backend_id, "", model):
             text = "1 request now" if running == 1 else f"{running} requests now"
             raise Conflict(f"{sanitize_line(model, 80)} answers {text}.", "Try again when it is idle.")
         if node.backend.id != LOCAL_ID:

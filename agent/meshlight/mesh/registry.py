@@ -31,8 +31,21 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded", "can_load")
+_RECORDED = (
+    "models",
+    "names",
+    "places",
+    "details",
+    "details_at",
+    "about",
+    "warnings",
+    "unusable",
+    "degraded",
+    "can_load",
+)
 """What a probe may return besides its fact; these are fields of both `Probe` and `Node`."""
+_SILENT = frozenset({"unusable", "details_at"})
+"""What changes nothing that is shown."""
 ABOUT_GAP_S = 1.0
 """Every response of a cloud has lines about it, and each new snapshot costs time, so most are dropped."""
 _PUBLISHED = frozenset({"about", "warnings", "degraded"})
@@ -138,6 +151,8 @@ class Registry:
     def record_probe(self, backend_id: str, probe: Probe) -> None:
         """Record the result of a probe: its fact, and what else it returned."""
         known = {key: value for key in _RECORDED if (value := getattr(probe, key)) is not None}
+        if probe.details is not None and probe.details_at is None:
+            known["details_at"] = self._clock()
         self._record(backend_id, probe.fact, known)
 
     def record_about(self, backend_id: str, about: Mapping[str, str]) -> None:
@@ -153,6 +168,14 @@ class Registry:
             self._about_recorded_at[backend_id] = now
             node = replace(old, about={**old.about, **about})
             self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
+
+    def record_slow(self, slow: Mapping[str, str]) -> None:
+        """Record which backends are slower than usual, each with a sentence; all others are not."""
+        nodes = self._snapshot.nodes
+        changed = {key: node for key, node in nodes.items() if node.slow != slow.get(key, "")}
+        if changed:
+            renewed = {key: replace(node, slow=slow.get(key, "")) for key, node in changed.items()}
+            self._publish({**nodes, **renewed}, Change(health=tuple(changed)))
 
     def _record(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
         old = self._snapshot.nodes.get(backend_id)
@@ -174,7 +197,7 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if changed - _PUBLISHED - {"unusable"} else (),
+                shape=(backend_id,) if changed - _PUBLISHED - _SILENT else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )

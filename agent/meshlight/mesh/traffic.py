@@ -1,7 +1,7 @@
 """Counts requests per backend, model and route, and those in flight, by which routing spreads a burst."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import median
 from typing import Literal
@@ -76,19 +76,43 @@ class Tally:
 
 
 class _TrafficWindow:
-    """The counts of one route since the last traffic event."""
+    """The counts of one route since the last traffic event; `before` is how many had started until then."""
 
-    __slots__ = ("failed", "in_flight", "ok", "on_end", "started")
+    __slots__ = ("before", "failed", "in_flight", "ok", "on_end", "started")
 
     def __init__(self, on_end: Callable[[], None] | None = None) -> None:
-        self.started = self.ok = self.failed = self.in_flight = 0
+        self.started = self.ok = self.failed = self.in_flight = self.before = 0
         self.on_end = on_end
+
+
+class Symptoms:
+    """Is told of what goes wrong with single requests; this one ignores it."""
+
+    def failed(self, backend: str, model: str) -> None:
+        """Note an answer of 5xx, one that broke off, or none in time."""
+
+    def left(self, backend: str, model: str, after_s: float) -> None:
+        """Note a client that left before the first byte; without a backend, it waited for a slot."""
+
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
+        """Note how many tokens a backend counted in the prompt of a request."""
 
 
 class Ticket:
     """One attempt on one route: counts as in flight until `close`."""
 
-    __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model", "place")
+    __slots__ = (
+        "_by_backend",
+        "_by_model",
+        "_closed",
+        "_traffic",
+        "_window",
+        "backend",
+        "first_byte_s",
+        "model",
+        "place",
+        "running",
+    )
 
     def __init__(
         self,
@@ -112,9 +136,14 @@ class Ticket:
         by_model.start()
         window.started += 1
         window.in_flight += 1
+        self.running = window.in_flight
+        """The attempts on this model of this backend that ran when it began, with itself."""
+        self.first_byte_s = 0.0
+        """How long the first body byte took."""
 
     def first_byte(self, seconds: float) -> None:
         """Record how long the first body byte took."""
+        self.first_byte_s = seconds
         self._by_backend.first_bytes.append(seconds)
         self._by_model.first_bytes.append(seconds)
 
@@ -160,6 +189,7 @@ class Traffic:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
+        self.symptoms = Symptoms()
         self._on_activity = on_activity
         self._on_end = on_end or {}
         self._backends: dict[str, Tally] = {}
@@ -167,6 +197,8 @@ class Traffic:
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
         self._changed_routes: set[tuple[str, str]] = set()
         self._has_changed = False
+        self._waiting: dict[str, int] = {}
+        self._changed_waiting: dict[str, int] = {}
         self._leaving: set[str] = set()
         """Removed backends on which requests still run."""
 
@@ -190,6 +222,28 @@ class Traffic:
         by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
         return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
 
+    def in_flight(self, backend: str, place: str, model: str) -> int:
+        """Return the requests in flight on one route; a place is counted as a whole."""
+        if place:
+            return self.load.get(load_key(backend, place), 0)
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
+
+    def wait(self, model: str, count: int) -> None:
+        """Record how many requests wait for a model."""
+        if self._waiting.get(model, 0) == count:
+            return
+        if count:
+            self._waiting[model] = count
+        else:
+            self._waiting.pop(model, None)
+        self._changed_waiting[model] = count
+        self._on_change()
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait, by model, of the models for which some do."""
+        return self._waiting
+
     def release(self, backend: str, model: str, place: str = "") -> None:
         """Count an attempt as ended; for its ticket alone."""
         self.load[backend] -= 1
@@ -203,8 +257,8 @@ class Traffic:
         if backend in self._leaving:
             self.forget(backend)
 
-    def in_flight(self, backend: str, model: str) -> int:
-        """Return how many requests run on a model of a backend now."""
+    def running(self, backend: str, model: str) -> int:
+        """Return the attempts that run on a model of a backend."""
         window = self._routes.get((backend, model))
         return 0 if window is None else window.in_flight
 
@@ -228,6 +282,11 @@ class Traffic:
         """Return the counts per model id, of the models that were requested."""
         return {key: tally.work() for key, tally in self._models.items()}
 
+    def by_route(self) -> Iterator[tuple[str, str, int, int]]:
+        """Return of each route the backend, the model, how many attempts began there, and how many run now."""
+        for (backend, model), window in self._routes.items():
+            yield backend, model, window.before + window.started, window.in_flight
+
     def drain(self) -> tuple[RouteTraffic, ...] | None:
         """Return the counts per route since the last call; None when nothing has changed."""
         if not self._changed_routes and not self._has_changed:
@@ -245,10 +304,16 @@ class Traffic:
                     in_flight=window.in_flight,
                 )
             )
+            window.before += window.started
             window.started = window.ok = window.failed = 0
         self._changed_routes.clear()
         self._has_changed = False
         return tuple(drained)
+
+    def drain_waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait now, by model, where that has changed since the last call."""
+        changed, self._changed_waiting = self._changed_waiting, {}
+        return changed
 
     def _window(self, backend: str, model: str) -> _TrafficWindow:
         key = (backend, model)

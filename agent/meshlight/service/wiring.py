@@ -41,6 +41,8 @@ from typing import TYPE_CHECKING
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
+from meshlight.backends.engine_clients import EngineClients
+from meshlight.backends.model_disks import ModelDisks
 from meshlight.backends.this_machine import this_machine
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
@@ -58,6 +60,7 @@ from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
@@ -76,11 +79,13 @@ from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.findings import Findings, MachineLook
 from meshlight.mesh.history import History
 from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory, slow_lines
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
@@ -96,6 +101,7 @@ from meshlight.storage.open_files import OpenFiles
 from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
+from meshlight.storage.speed_file import SpeedFile
 from meshlight.storage.token_files import TokenFiles
 
 if TYPE_CHECKING:
@@ -112,7 +118,8 @@ class Service:
 
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
-    be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
+    be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
+    and streams that wait for a slot every `beat_s` seconds.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
@@ -129,6 +136,7 @@ class Service:
         notices: Mapping[str, str] | None = None,
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
+        beat_s: float = BEAT_S,
     ) -> None:
         _use_one_arena()
         clock = time.monotonic
@@ -172,6 +180,13 @@ class Service:
             lambda: self._publisher.schedule_traffic(),
             {LOCAL_ID: lambda model: self._local.request_ended(model)},
         )
+        self._route_memory = RouteMemory(
+            self._traffic,
+            clock,
+            SpeedFile(paths.state_dir / "speeds.json"),
+            later,
+            on_slow=lambda slow: self._registry.record_slow(slow_lines(slow, clock(), time.time())),
+        )
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -180,6 +195,17 @@ class Service:
             later,
             self._router_view,
             self._settings.notices,
+            lambda: (len(self._findings.found), self._findings.suffering),
+        )
+        self._findings = Findings(
+            self._registry,
+            self._traffic,
+            clock,
+            time.time,
+            later,
+            slow=self._route_memory.slow,
+            machine=MachineLook(clients=EngineClients().look, disks=ModelDisks().look),
+            on_change=self._publisher.relight,
         )
         history = History(self._registry, clock)
         self._local = SwitchedLocalModels(partial(self._build_local, paths, clock, later), self._list_own)
@@ -229,6 +255,8 @@ class Service:
             clock,
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
+            memory=self._route_memory,
+            queue=ModelQueue(told_slots(self._registry), self._traffic, clock, later, beat_s=beat_s),
         )
         self._ollama_local = OllamaLocal(self._local)
         inference = Inference(
@@ -254,8 +282,10 @@ class Service:
                 dependencies={
                     "publisher": self._publisher,
                     "history": history,
+                    "findings": self._findings,
                     "registry": self._registry,
                     "traffic": self._traffic,
+                    "route_memory": self._route_memory,
                     "prober": self._prober,
                     "refresher": self._refresher,
                     "backend_admin": self._backend_admin,
@@ -286,6 +316,7 @@ class Service:
             self._watch.start()
             self._peers.start()
             self._local.start()
+            self._findings.start()
             _freeze_startup_objects()
 
         ending: list[asyncio.Task[None]] = []
@@ -302,10 +333,12 @@ class Service:
             self._watch.stop()
             self._discovery.stop()
             await (ending[0] if ending else self._peers.close())
+            await self._findings.close()
             await self._refresher.close()
             await self._prober.close()
             await self._local.close()
             self._connections.close()
+            self._route_memory.close()
             self._settings.close()
             self._open_files.close()
 
@@ -380,7 +413,7 @@ class Service:
             settings,
             clock=clock,
             later=later,
-            in_flight=partial(self._traffic.in_flight, LOCAL_ID),
+            in_flight=partial(self._traffic.in_flight, LOCAL_ID, ""),
             publish=self._hub.publish,
             is_watched=lambda: self._events.has_pages,
             on_known=self._list_own,

@@ -53,6 +53,7 @@ class SimulatedEngine:
         idle_s: float | None = None,
         keep: int | None = None,
         habit: Habit | None = None,
+        context: int | None = None,
         has_messages: bool = True,
     ) -> None:
         profile = PROFILES[dialect]
@@ -64,7 +65,7 @@ class SimulatedEngine:
         self.key = key
         self.switch = FaultSwitch()
         self.request_log = RequestLog(keep)
-        self.facts = EngineFacts(profile, self.name, tuple(models), speech, self.request_log, habit)
+        self.facts = EngineFacts(profile, self.name, tuple(models), speech, self.request_log, habit, context)
         idle = profile.idle_s if idle_s is None else idle_s
         self._listener = Listener(host, self._serve, self.request_log, idle)
         self._listener.port = port

@@ -55,7 +55,10 @@ def llamacpp_props(facts: EngineFacts) -> Reply:
     first = facts.models[0] if facts.models else ""
     return json_reply(
         {
-            "default_generation_settings": {"params": {"temperature": 0.8}, "n_ctx": CONTEXT_TOKENS},
+            "default_generation_settings": {
+                "params": {"temperature": 0.8},
+                "n_ctx": facts.context or CONTEXT_TOKENS,
+            },
             "total_slots": SLOTS,
             "model_alias": first,
             "model_ftype": "Q4_K - Medium",
@@ -77,7 +80,12 @@ def llamacpp_slots(facts: EngineFacts) -> Reply:
     busy = facts.request_log.in_flight - 1
     return json_reply(
         [
-            {"id": slot, "n_ctx": CONTEXT_TOKENS, "speculative": False, "is_processing": slot < busy}
+            {
+                "id": slot,
+                "n_ctx": facts.context or CONTEXT_TOKENS,
+                "speculative": False,
+                "is_processing": slot < busy,
+            }
             for slot in range(SLOTS)
         ]
     )
@@ -106,7 +114,7 @@ def vllm_models(facts: EngineFacts) -> Reply:
                     "owned_by": "vllm",
                     "root": model,
                     "parent": None,
-                    "max_model_len": CONTEXT_TOKENS,
+                    "max_model_len": facts.context or CONTEXT_TOKENS,
                     "permission": [],
                 }
                 for model in facts.models
@@ -190,7 +198,7 @@ def _llamacpp_entry(facts: EngineFacts, model: str) -> dict[str, Any]:
         "meta": {
             "vocab_type": 1,
             "n_vocab": 128_256,
-            "n_ctx": CONTEXT_TOKENS,
+            "n_ctx": facts.context or CONTEXT_TOKENS,
             "n_ctx_train": 131_072,
             "n_embd": 3072,
             "n_params": traits(model).parameters,
@@ -230,4 +238,6 @@ def _lmstudio_entry(facts: EngineFacts, model: str) -> dict[str, Any]:
     }
     if "tools" in like.capabilities:
         entry["capabilities"] = ["tool_use"]
-    return entry | ({"loaded_context_length": CONTEXT_TOKENS} if model in facts.loaded else {})
+    return entry | (
+        {"loaded_context_length": facts.context or CONTEXT_TOKENS} if model in facts.loaded else {}
+    )

@@ -74,8 +74,11 @@ class EngineFacts:
         speech: Speech,
         request_log: RequestLog,
         habit: Habit | None = None,
+        context: int | None = None,
     ) -> None:
         self.profile = profile
+        self.context = context
+        """Tokens of context of its models; None for what is usual for its kind."""
         self.name = name
         self.models = models
         self.loaded = set(models[:1])

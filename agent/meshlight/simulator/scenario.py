@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Kind, Ring
 from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
@@ -24,6 +25,8 @@ CONTROL_OFFSET = 20
 KEEP = 200
 """Requests in the log of each server: a demo may run for days."""
 
+LONG_CONTEXT = 131_072
+
 
 class SimulatedBackend(Struct, frozen=True, kw_only=True):
     """One simulated backend, with what is needed to add it to a mesh."""
@@ -37,6 +40,8 @@ class SimulatedBackend(Struct, frozen=True, kw_only=True):
     access_key: str = ""
     secret: str = ""
     """Its key, valid at this demo only."""
+    slots: int | None = None
+    """Requests that it answers at the same time, as its user has set it; None for no setting."""
     switch: str = ""
     """The URL of its fault switch; empty if it has none."""
 
@@ -52,7 +57,12 @@ class Scenario:
             return base_port and base_port + place
 
         def engine(
-            place: int, dialect: Dialect, name: str, tempo: tuple[float, float], *models: str
+            place: int,
+            dialect: Dialect,
+            name: str,
+            tempo: tuple[float, float],
+            *models: str,
+            context: int | None = None,
         ) -> SimulatedEngine:
             speed, first_token_s = tempo
             return SimulatedEngine(
@@ -63,6 +73,7 @@ class Scenario:
                 control_port=port(CONTROL_OFFSET + place),
                 speed=speed,
                 first_token_s=first_token_s,
+                context=context,
                 pace=pace,
                 keep=KEEP,
             )
@@ -88,7 +99,10 @@ class Scenario:
         self.ollama = engine(
             1, "ollama", "Demo Ollama", (35, 0.3), "llama-3.2-3b", "gemma3:4b", "nomic-embed-text"
         )
-        self.vllm = engine(2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b")
+        # qwen3-8b is cold at the first engine, warm at the last, and only here it has room for long prompts.
+        self.vllm = engine(
+            2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b", context=LONG_CONTEXT
+        )
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 
@@ -123,7 +137,11 @@ class Scenario:
     @property
     def backends(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; available only while the scenario runs."""
-        near = tuple(_describe(engine, "machine") for engine in self.engines)
+        near = tuple(
+            replace(found, slots=1) if engine is self.mlx else found
+            for engine in self.engines
+            for found in (_describe(engine, "machine"),)
+        )
         models = (model for service in self.cluster.services for model in service.models)
         cluster = SimulatedBackend(
             id=_id(self.cluster.name),

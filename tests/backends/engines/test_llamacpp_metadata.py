@@ -83,6 +83,7 @@ async def test_one_model_is_told_with_context_size_and_skills() -> None:
         "tiny": ModelDetail(
             context=2048,
             loaded=True,
+            slots=4,
             quantization="F16",
             parameters="689K",
             capabilities=("chat", "completion", "tools"),
@@ -102,6 +103,7 @@ async def test_an_older_build_tells_less_in_its_list_and_the_rest_in_its_propert
         "tiny": ModelDetail(
             context=2048,
             loaded=True,
+            slots=4,
             quantization="Q4_K_M",
             parameters="8B",
             capabilities=("chat", "completion", "vision", "audio", "tools"),

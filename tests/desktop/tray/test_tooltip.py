@@ -95,3 +95,8 @@ def test_windows_gets_no_more_than_it_can_hold() -> None:
     assert len(cut.encode("utf-16-le")) // 2 <= 127
     assert cut.endswith("x…")
     assert fit("short", 127) == "short"
+
+
+def test_what_makes_requests_suffer_is_told_while_all_is_up() -> None:
+    reason = "qwen on study answers at less than half its usual speed since 14:10."
+    assert tooltip(mesh(backend("a"), light="amber", reason=reason), RUNNING) == reason

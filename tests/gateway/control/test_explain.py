@@ -61,3 +61,29 @@ async def test_a_model_that_nobody_has_is_told_with_names_that_are_near(node: No
     error = await error_of(node, "GET", "/mesh/route?model=lama-3.2-3b", 404)
     assert error["code"] == "model_not_found"
     assert "llama-3.2-3b" in error["hint"]
+
+
+async def test_a_fallback_is_explained_before_the_model_that_is_down(tmp_path: Path) -> None:
+    rules = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "m"\nfallback = ["n"]\n'
+    async with (
+        SimulatedEngine("llamacpp", "a", ["m"]) as a,
+        SimulatedEngine("vllm", "b", ["n"]) as b,
+        Node(tmp_path, [a, b], rules) as node,
+    ):
+        reply = (await node.http.get("/mesh/route?model=m")).json()
+        assert (reply["answers"], reply["instead"], reply["fallback"]) == ("a", "", "")
+        await a.fault("refuse")
+        await node.refresh()
+        await node.refresh()
+        reply = (await node.http.get("/mesh/route?model=m")).json()
+        assert (reply["asked"], reply["model"], reply["answers"]) == ("m", "m", "b")
+        assert (reply["instead"], reply["fallback"]) == ("n", "m is down")
+        assert [(r["backend"], r["model"], r["tier"]) for r in reply["routes"]] == [
+            ("b", "n", "ready"),
+            ("a", "m", "last-resort"),
+        ]
+        answer = await node.http.post("/v1/chat/completions", json={"model": "m", "messages": []})
+        assert (answer.headers["x-meshlight-model"], answer.headers["x-meshlight-fallback"]) == (
+            "n",
+            "m is down",
+        )

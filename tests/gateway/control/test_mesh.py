@@ -30,7 +30,7 @@ async def test_the_snapshot_shows_the_whole_mesh(node: Node, engine: SimulatedEn
         engine.url,
     )
     assert backend["health"]["state"] == "healthy"
-    assert seen["models"] == [{"id": "llama-3.2-3b", "backends": ["study"], "requests": None}]
+    assert seen["models"] == [{"id": "llama-3.2-3b", "backends": ["study"], "requests": None, "waiting": 0}]
     assert seen["notices"] == []
 
 

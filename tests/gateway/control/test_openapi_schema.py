@@ -29,6 +29,7 @@ OPERATIONS = [
     ("GET", "/mesh/snapshot"),
     ("POST", "/mesh/refresh"),
     ("GET", "/mesh/history"),
+    ("GET", "/mesh/findings"),
     ("GET", "/mesh/route"),
     ("POST", "/mesh/test"),
     ("GET", "/mesh/backends"),

@@ -19,6 +19,7 @@ from meshlight.domain.snapshot import Node, Snapshot, index
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.route_errors import (
     SHOWN,
+    all_busy,
     final_error,
     final_refusal,
     no_route,
@@ -119,3 +120,11 @@ def test_a_crowd_is_not_listed_whole() -> None:
     down = Reason("refused", "Refused.")
     crowd = mesh(*[node(f"n{number}", reason=down) for number in range(50)])
     assert no_such_model(crowd, "m").title.count("Refused.") == SHOWN
+
+
+def test_a_request_that_found_no_slot_is_told_how_busy_it_is_and_when_to_come_back() -> None:
+    full = all_busy("m", "4 of 4 slots busy, 500 requests wait", 12.0, None)
+    assert full.title == "Too many requests wait for 'm': 4 of 4 slots busy, 500 requests wait."
+    late = all_busy("m", "4 of 4 slots busy, 12 requests wait", 12.0, 300.0)
+    assert late.title == "No slot for 'm' became free within 300 s: 4 of 4 slots busy, 12 requests wait."
+    assert (late.status, late.hint, late.retry_after_s) == (429, "Try again in 12 s.", 12.0)

@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.gateway.inference.streaming import UsageTap
+from meshlight.gateway.inference.streaming import UsageTap, read_timings
 
 
 def read(*pieces: bytes) -> tuple[int, int] | None:
@@ -98,3 +99,32 @@ def test_a_stream_without_usage_is_estimated_by_its_events() -> None:
 def test_what_is_no_event_stream_is_not_estimated() -> None:
     assert estimate(b"") == 0
     assert estimate(b'{"choices": []}' * 1000) == 0
+
+
+@pytest.mark.parametrize(
+    ("tail", "found"),
+    [
+        (
+            (
+                b'{"usage":{"prompt_tokens":9},"timings":{"cache_n":4,"prompt_n":500,"prompt_ms":1250.5,'
+                b'"prompt_per_second":1.0,"predicted_n":20,"predicted_ms":400}}'
+            ),
+            ((500, 1.2505), (20, 0.4)),
+        ),
+        (
+            (
+                b'{"done":true,"prompt_eval_count":300,"prompt_eval_duration":2000000000,"eval_count":10,'
+                b'"eval_duration":500000000}\n'
+            ),
+            ((300, 2.0), (10, 0.5)),
+        ),
+        (b'{"done":true,"eval_count":10,"eval_duration":5}', None),
+        (b'{"timings":{"prompt_n":5}}', None),
+        (b'{"timings":{"prompt_n":-5,"prompt_ms":"x","predicted_n":1,"predicted_ms":1}}', None),
+        (b'{"text":"say \\"timings\\" aloud"}', None),
+    ],
+)
+def test_what_the_engine_measured_is_read(
+    tail: bytes, found: tuple[tuple[int, float], tuple[int, float]] | None
+) -> None:
+    assert read_timings(tail) == found

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import pytest
 
 from local_models.engines.test_process import Small
 from local_models.engines_here import model_at
-from meshlight.domain.config import LocalSettings
+from meshlight.domain.config import LocalModelSettings, LocalSettings
 from meshlight.domain.local_models import ModelFormat, RunnerName
 from meshlight.local_models.engines.leftovers import Leftovers
 from meshlight.local_models.engines.starter import Starter
@@ -37,6 +38,11 @@ class Opt(Small):
     is_opt_in: ClassVar[bool] = True
 
 
+class Wide(Server):
+    def slots(self, args: Sequence[str]) -> int:
+        return 4 + len(args)
+
+
 class Absent(Server):
     async def find(self, settings: LocalSettings) -> FoundRunner:  # noqa: ARG002
         return FoundRunner(why_not="It is not installed.", fix="Install it.")
@@ -63,6 +69,14 @@ async def test_the_first_that_can_be_used_runs_a_model() -> None:
         ("xllamacpp", True, ""),
     ]
     assert list(await without.devices()) == []
+
+
+async def test_the_slots_are_those_of_the_runner_with_the_models_own_arguments() -> None:
+    assert (await starter(Server(""))).slots_for(GGUF) is None
+    assert (await starter(Wide(""), Small(""))).slots_for(GGUF) == 4
+    own = LocalModelSettings(id=GGUF.id, args=("-np", "8"))
+    made = await starter(Wide(""), models=(own,))
+    assert (made.slots_for(GGUF), made.slots_for(MLX)) == (6, None)
 
 
 async def test_without_a_runner_the_reason_says_what_to_install() -> None:

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from local_models.engines_here import model_at
-from meshlight.local_models.runners.llama_cpp import api_name, devices_in
+from meshlight.local_models.runners.llama_cpp import api_name, devices_in, slots_in
 
 LISTING = """\
 ggml_cuda_init: found 2 CUDA devices:
@@ -25,3 +27,18 @@ def test_the_devices_of_a_listing() -> None:
 
 def test_a_comma_does_not_split_a_name() -> None:
     assert api_name(model_at(Path("x.gguf"), id="a,b")) == "a_b"
+
+
+@pytest.mark.parametrize(
+    ("args", "slots"),
+    [
+        ((), 4),
+        (("--temp", "0.6"), 4),
+        (("-np", "2"), 2),
+        (("--parallel=8", "-t", "4"), 8),
+        (("-np", "2", "--parallel", "1"), 1),
+        (("-np", "-1"), 4),
+    ],
+)
+def test_the_slots_are_four_unless_the_arguments_say_otherwise(args: tuple[str, ...], slots: int) -> None:
+    assert slots_in(args) == slots

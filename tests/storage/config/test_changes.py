@@ -32,6 +32,7 @@ backends = st.builds(
     enabled=st.booleans(),
     source=st.just("config"),
     priority=st.integers(-9, 9),
+    slots=st.sampled_from([None, 1, 8]),
     first_byte_s=seconds,
     idle_s=seconds,
     has_secret=st.booleans(),
@@ -47,11 +48,14 @@ rules = st.builds(
     also=names,
     bound=st.none() | st.sampled_from(RINGS),
     spill=st.sampled_from(RINGS),
+    fallback=names,
 )
 routings = st.builds(
     Routing,
     policy=st.sampled_from(["local-first", "priority", "fastest"]),
-    aliases=st.dictionaries(words, words, max_size=3),
+    queue=st.booleans(),
+    queue_s=st.sampled_from([None, 30.0, 2.5]),
+    aliases=st.dictionaries(words, words | names, max_size=3),
     rules=st.lists(rules, max_size=4).map(tuple),
 )
 discoveries = st.builds(

@@ -55,8 +55,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         ignored = ["http://127.0.0.1:8080"]
         [routing]
         policy = "fastest"
+        queue = false
+        queue_s = 20
         [routing.aliases]
         "gpt-4" = "box/qwen"
+        "claude-*" = ["qwen3-8b", "llama-3.3-70b"]
         [[routing.rules]]
         model = "llama-*"
         pin = ["box"]
@@ -64,6 +67,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         also = ["peer-3fa941c0"]
         bound = "lan"
         spill = "cloud"
+        fallback = ["qwen3-8b"]
         [[backends]]
         id = "box"
         name = "GPU box"
@@ -72,6 +76,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         ring = "company"
         enabled = false
         priority = -2
+        slots = 4
         first_byte_s = 10
         idle_s = 2.5
         has_secret = true
@@ -83,7 +88,9 @@ def test_everything_that_can_be_set_is_read() -> None:
         discovery=DiscoverySettings(enabled=False, ignored=("http://127.0.0.1:8080",)),
         routing=Routing(
             policy="fastest",
-            aliases={"gpt-4": "box/qwen"},
+            queue=False,
+            queue_s=20.0,
+            aliases={"gpt-4": "box/qwen", "claude-*": ("qwen3-8b", "llama-3.3-70b")},
             rules=(
                 Rule(
                     model="llama-*",
@@ -92,6 +99,7 @@ def test_everything_that_can_be_set_is_read() -> None:
                     also=("peer-3fa941c0",),
                     bound="lan",
                     spill="cloud",
+                    fallback=("qwen3-8b",),
                 ),
             ),
         ),
@@ -104,6 +112,7 @@ def test_everything_that_can_be_set_is_read() -> None:
                 url="https://box/v1",
                 enabled=False,
                 priority=-2,
+                slots=4,
                 first_byte_s=10.0,
                 idle_s=2.5,
                 has_secret=True,
@@ -130,8 +139,16 @@ def test_everything_that_can_be_set_is_read() -> None:
         ("zzz = 1", 1, "line 1: zzz is unknown here; known: port, name,"),
         ('policy = "fastest"', 1, "line 1: policy is unknown here; it belongs under [routing]."),
         (ONE + "require_key = true", 4, "backends[0].require_key is unknown here; it belongs at the top"),
+        ("[routing]\nqueue = 1", 2, "line 2: routing.queue must be true or false, not a whole number."),
+        ("[routing]\nqueue_s = 0", 2, "line 2: routing.queue_s must be more than 0, not 0."),
+        ("[[backends]]\nkind = 'vllm'\nurl = 'http://a'\nslots = 0", 4, "must be at least 1, not 0."),
         ('[routing]\npolicy = "slow"', 2, "line 2: routing.policy must be one of local-first, priority,"),
         ('[routing.aliases]\na = "b"\nc = 3', 3, "line 3: routing.aliases.c must be text in quotes"),
+        (
+            '[routing.aliases]\na = ["b"]\nc = ["d", 3]',
+            3,
+            "line 3: routing.aliases.c[1] must be text in quotes",
+        ),
         ("[[routing.rules]]\nbound = 'lan'", 1, "line 1: routing.rules[0] needs model."),
         (
             "[[routing.rules]]\nmodel = 'x'\nbuond = 'lan'",

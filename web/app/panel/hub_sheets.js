@@ -1,5 +1,6 @@
 /** The panels of user and router. */
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { findingsSection } from "./findings.js";
 import { facts, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
 import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
@@ -52,6 +53,7 @@ export function userSheet({ store, select }) {
 /** @param {PanelContext} context @returns {PanelSheet} */
 export function routerSheet({ store, uptime }) {
   const list = facts();
+  const findings = findingsSection();
   const reason = h("p", { class: "lead" });
   /** @type {string[]|null} */
   let shownNotices = null;
@@ -59,10 +61,11 @@ export function routerSheet({ store, uptime }) {
   return {
     title: () => "Router",
     kind: "This Meshlight",
-    body: [reason, notices, list.el],
+    body: [reason, notices, findings.el, list.el],
     update() {
       const { mesh } = store.state;
       if (!mesh) return;
+      findings.update(mesh);
       const { router } = mesh;
       const r = router.requests;
       // Of those that ended: what still runs is neither.

@@ -64,7 +64,13 @@ export function modelSheet(context, key) {
               {},
               h("b", { text: displayName(r.name) }),
               i === 0 && explanation.answers
-                ? h("span", { class: "picked", "data-status": "healthy", text: "answers" })
+                ? h("span", {
+                    class: "picked",
+                    "data-status": "healthy",
+                    text: explanation.instead
+                      ? `answers with ${displayName(explanation.instead)}`
+                      : "answers",
+                  })
                 : r.tier === "last-resort" &&
                     h("span", { class: "picked", "data-status": "unhealthy", text: "last resort" }),
               h("small", {}, ...withCode(r.why)),
@@ -72,7 +78,8 @@ export function modelSheet(context, key) {
           ),
       );
       drawOffers();
-      policy.textContent = `Policy: ${explanation.policy}`;
+      const fallback = explanation.fallback ? ` · fallback: ${explanation.fallback}` : "";
+      policy.textContent = `Policy: ${explanation.policy}${fallback}`;
     } catch (error) {
       route.replaceChildren(h("li", { class: "quiet" }, ...withCode(errorText(error))));
     }

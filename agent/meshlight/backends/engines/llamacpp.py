@@ -16,6 +16,9 @@ from meshlight.backends.base import (
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
+    EVERY_S,
+    SLOTS_MAX,
+    WARMTH_EVERY_S,
     EngineQuery,
     MetadataChannel,
     MetadataSnapshot,
@@ -130,7 +133,6 @@ def _has_header(reply: Reply) -> bool:
     return header_value(reply.headers, b"server").lower().startswith(_SERVER)
 
 
-_SLOTS_MAX = 10_000
 _LOADED = {"loaded": True, "unloaded": False, "loading": False, "sleeping": False, "failed": False}
 _FAILED_SHOWN = 8
 _EXIT_CODE_MAX = 1 << 32
@@ -173,10 +175,11 @@ class LlamaCppMetadata:
             about={label: text for label, text in about.items() if text},
             again=self._was_busy or any(_is_loading(item) for item in items.values()),
             can_load=props.get("role") == "router",
+            every_s=WARMTH_EVERY_S if props.get("role") == "router" else EVERY_S,
         )
 
     async def _slots(self, query: EngineQuery, props: Facts, *, was_used: bool) -> str:
-        total = number(props.get("total_slots"), _SLOTS_MAX)
+        total = number(props.get("total_slots"), SLOTS_MAX)
         may_read = "is_sleeping" not in props or was_used or self._was_busy
         self._was_busy = False
         if props.get("endpoint_slots") is False or props.get("is_sleeping") is True:
@@ -214,6 +217,7 @@ def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
         context=tokens(meta.get("n_ctx"))
         or tokens(as_object(props, "default_generation_settings").get("n_ctx")),
         loaded=is_loaded,
+        slots=number(props.get("total_slots"), SLOTS_MAX),
         quantization=quantization_text(short_text(meta.get("ftype")) or short_text(props.get("model_ftype"))),
         parameters=parameters_text(number(meta.get("n_params"))),
         capabilities=tuple(dict.fromkeys(capabilities)),
@@ -238,5 +242,5 @@ def _failed_lines(items: Mapping[str, Facts]) -> dict[str, str]:
 
 def _loaded_text(details: dict[str, ModelDetail], total: int, props: Facts) -> str:
     loaded = sum(detail.loaded is True for detail in details.values())
-    most = number(props.get("max_instances"), _SLOTS_MAX)
+    most = number(props.get("max_instances"), SLOTS_MAX)
     return f"{loaded} of {total} models" + (f", at most {most} at a time" if most else "")

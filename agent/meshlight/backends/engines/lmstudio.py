@@ -13,6 +13,7 @@ from meshlight.backends.base import (
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
+    WARMTH_EVERY_S,
     EngineQuery,
     MetadataChannel,
     MetadataSnapshot,
@@ -159,7 +160,7 @@ class LmStudioMetadata:
         details = {model: _detail(item) for model in listed.models if (item := self._items.get(model))}
         loaded = sum(detail.loaded is True for detail in details.values())
         about = {"Loaded": f"{loaded} of {len(listed.models)} models"} if details else {}
-        return MetadataSnapshot(details=details, about=about)
+        return MetadataSnapshot(details=details, about=about, every_s=WARMTH_EVERY_S)
 
 
 def _detail(item: Facts) -> ModelDetail:

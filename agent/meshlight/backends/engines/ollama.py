@@ -19,6 +19,7 @@ from meshlight.backends.base import (
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
+    WARMTH_EVERY_S,
     EngineQuery,
     MetadataChannel,
     MetadataSnapshot,
@@ -123,6 +124,8 @@ class Ollama(BackendKind):
 SHOWN_PER_ROUND = 2
 """Models whose details are read in one round: for each, Ollama reads a file."""
 _SHOWN_MAX = 3
+VERSION_EVERY = 6
+"""Rounds from one look at its version to the next."""
 _CAPABILITIES = {
     "completion": ("chat", "completion"),
     "embedding": ("embeddings",),
@@ -152,6 +155,7 @@ class OllamaMetadata:
 
     def __init__(self) -> None:
         self._version = ""
+        self._reads = 0
         self._running: dict[str, Facts] | None = None
         """The models in memory, by name; None while unknown."""
         self._shown: dict[str, _Shown] = {}
@@ -165,13 +169,22 @@ class OllamaMetadata:
         running = await query("/api/ps")
         if running is not None:
             self._running = read_items(running, "models")
-        self._version = short_text(read_object(await query("/api/version")).get("version")) or self._version
+        if self._reads % VERSION_EVERY == 0 or not self._version:
+            version = short_text(read_object(await query("/api/version")).get("version"))
+            self._version = version or self._version
+        self._reads += 1
         again = await self._read_details(query, listed, tags)
         details = {model: self._detail(model, tags.get(model, {})) for model in listed.models}
         about = {"Version": self._version} if self._version else {}
         if listed.models and self._running is not None:
             about["Loaded"] = _loaded_text(self._running, len(listed.models))
-        return MetadataSnapshot(details=details, about=about, warnings=_cloud_warnings(tags), again=again)
+        return MetadataSnapshot(
+            details=details,
+            about=about,
+            warnings=_cloud_warnings(tags),
+            again=again,
+            every_s=WARMTH_EVERY_S,
+        )
 
     async def _read_details(
         self, query: EngineQuery, listed: ModelListReply, tags: Mapping[str, Facts]

@@ -22,6 +22,7 @@ from meshlight.domain.api_types import (
     Workload,
 )
 from meshlight.domain.backend import RING_ORDER, ModelDetail, Source
+from meshlight.domain.choice_words import seconds_text, tokens_text
 from meshlight.domain.routing import Tier
 from meshlight.domain.text import DASH, count, cut, duration, milliseconds, sanitize, wrap
 
@@ -110,7 +111,8 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
     if answering is None:
         head = message_lines(BAD, f"No backend would answer a request for {name}{alias} now.", "", style)
     else:
-        text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now."
+        instead = f" with {sanitize(reply.instead)}, as {sanitize(reply.fallback)}" if reply.instead else ""
+        text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now{instead}."
         head = message_lines(GOOD, text, "", style)
     columns = (
         Column(title="", right=True),
@@ -120,16 +122,22 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
         Column(title="STATE", drop=2),
         Column(title="LATENCY", right=True, drop=1),
         Column(title="IN FLIGHT", right=True, drop=3),
+        Column(title="MODEL", drop=4),
+        Column(title="CONTEXT", right=True, drop=5),
+        Column(title="EXPECTED", right=True, drop=6),
     )
     rows: list[list[Cell]] = [
         [
             str(number),
-            line.name,
+            f"{line.name} ({line.model})" if reply.instead else line.name,
             line.ring,
             _TIERS[line.tier],
             style.state(STATES[line.state]),
             milliseconds(line.latency_ms),
-            str(line.in_flight),
+            str(line.in_flight) if line.slots is None else f"{line.in_flight} of {line.slots}",
+            "" if line.loaded is None else "warm" if line.loaded else "cold",
+            "" if line.context is None else tokens_text(line.context),
+            "" if line.expected_s is None else seconds_text(line.expected_s),
         ]
         for number, line in enumerate(reply.routes, start=1)
     ]

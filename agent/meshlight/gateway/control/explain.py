@@ -1,17 +1,22 @@
 """Explains where a request for a model would go: the ranking of its routes, with the reasons."""
 
 from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
+from meshlight.domain.choice import Prompt
+from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.request import check_name
 from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 
 
-def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanation:
-    """Explain the routes of a model, including those that are switched off.
+def explain(
+    registry: Registry, traffic: Traffic, model: str, memory: RouteMemory, tokens: int = 0
+) -> RouteExplanation:
+    """Explain the routes of a model, including those that are switched off, for a request of so many tokens.
 
     Raises BadRequest for an invalid name, NoSuchModel if no backend has the model, EveryRouteDown if no backend has
     listed its models yet.
@@ -19,15 +24,24 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanatio
     check_name(model)
     snapshot = registry.snapshot
     # The number of the next request, as the relay will count it.
-    ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
-    scores = (*ranking.scores, *_switched_off(snapshot, ranking))
+    number, prompt = traffic.router.total + 1, Prompt(tokens=tokens)
+
+    def rank_one(name: str) -> Ranking:
+        return rank(snapshot, name, traffic.load, registry.now(), number, knowledge=memory, prompt=prompt)
+
+    asked = rank_one(model)
+    ranking = with_fallback(snapshot, asked, rank_one)
+    instead = ranking.scores if ranking.fallback else ()
+    scores = (*instead, *asked.scores, *_switched_off(snapshot, asked))
     if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
     return RouteExplanation(
-        asked=ranking.asked,
-        model=ranking.model,
+        asked=asked.asked,
+        model=asked.model,
+        instead=ranking.model if instead else "",
+        fallback=ranking.fallback,
         policy=ranking.policy,
         answers=candidates[0].backend if candidates else None,
         routes=tuple(
@@ -42,10 +56,18 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanatio
                 latency_ms=latency_ms(nodes[score.backend].health),
                 in_flight=traffic.load.get(load_key(score.backend, score.place), 0),
                 place=score.place,
+                loaded=score.facts.loaded,
+                slots=score.facts.slots,
+                context=score.facts.context,
+                expected_s=_rounded(score.facts.finish_s()),
             )
             for score in scores
         ),
     )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)
 
 
 def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[RouteScore]:

@@ -18,6 +18,7 @@ from meshlight.domain.api_types import (
     SnapshotView,
 )
 from meshlight.domain.backend import MODEL_ID_MAX
+from meshlight.domain.findings import FindingList
 from meshlight.domain.health import Answered, Loading
 from meshlight.gateway.control.explain import explain
 from meshlight.gateway.control.openapi import documented_errors
@@ -25,20 +26,24 @@ from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, Model
 from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_form import BackendDraft, BackendPatch
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.findings import Findings
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 
 EventPublisherDep = NamedDependency[EventPublisher]
+FindingsDep = NamedDependency[Findings]
 HistoryDep = NamedDependency[History]
 ProberDep = NamedDependency[Prober]
 RefresherDep = NamedDependency[Refresher]
 RegistryDep = NamedDependency[Registry]
 BackendAdminDep = NamedDependency[BackendAdmin]
 TrafficDep = NamedDependency[Traffic]
+RouteMemoryDep = NamedDependency[RouteMemory]
 ModelTesterDep = NamedDependency[ModelTester]
 ModelLoadingDep = NamedDependency[ModelLoading]
 BackendId = Annotated[
@@ -46,6 +51,9 @@ BackendId = Annotated[
 ]
 ModelName = Annotated[
     str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
+]
+PromptTokens = Annotated[
+    int, QueryParameter(description="Tokens of the prompt and its answer.", ge=0, le=1_000_000_000)
 ]
 
 
@@ -71,6 +79,11 @@ class MeshController(Controller):
         """Return each backend's state and latency over the last hour in steps of 5 s, and its last incidents."""
         return history.past()
 
+    @get("/findings", summary="What hurts", responses=documented_errors())
+    async def findings(self, findings: FindingsDep) -> FindingList:
+        """Look now for what hurts: what was seen, why, and one thing to do; those first that make requests suffer."""
+        return FindingList(await findings.now())
+
     @post(
         "/refresh",
         status_code=202,
@@ -92,10 +105,15 @@ class MeshController(Controller):
         self,
         registry: RegistryDep,
         traffic: TrafficDep,
+        route_memory: RouteMemoryDep,
         model: ModelName,
+        tokens: PromptTokens = 0,
     ) -> RouteExplanation:
-        """Return which backend would answer for a model now, and the ranked list with reasons."""
-        return explain(registry, traffic, model)
+        """Return which backend would answer for a model now, and the ranked list with reasons.
+
+        With `tokens`, for a request that needs so many tokens of context.
+        """
+        return explain(registry, traffic, model, route_memory, tokens)
 
     @post(
         "/test",

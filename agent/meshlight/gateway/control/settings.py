@@ -38,7 +38,7 @@ class RoutingPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Changes of the routing; aliases and rules are replaced completely."""
 
     policy: Policy | UnsetType = UNSET
-    aliases: Annotated[Mapping[str, str], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
+    aliases: Annotated[Mapping[str, str | tuple[str, ...]], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
     rules: Annotated[tuple[Rule, ...], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
 
 
@@ -66,6 +66,10 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 for number, rule in enumerate(self.routing.rules):
                     _check_length(f"routing.rules[{number}].pin", rule.pin)
                     _check_length(f"routing.rules[{number}].prefer", rule.prefer)
+                    _check_length(f"routing.rules[{number}].fallback", rule.fallback)
+            if isinstance(self.routing.aliases, Mapping):
+                for alias, models in self.routing.aliases.items():
+                    _check_length(f"routing.aliases.{alias[:80]}", () if isinstance(models, str) else models)
             fields["routing"] = replace(old.routing, **_changed_fields(self.routing))
         if isinstance(self.discovery, DiscoveryPatch):
             if isinstance(self.discovery.ignored, tuple):

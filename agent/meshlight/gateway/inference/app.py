@@ -12,7 +12,7 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.domain.errors import MeshlightError, NoModelInBody, NotFound, RouteError
+from meshlight.domain.errors import ContextExceeded, MeshlightError, NoModelInBody, NotFound, RouteError
 from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.gateway.errors import error_response, protocol_of, unexpected
 from meshlight.gateway.inference.headers import request_id
@@ -63,7 +63,7 @@ class Inference:
             return
         except MeshlightError as error:
             response = error_response(error, path)
-            if isinstance(error, RouteError) and GUEST not in scope["extensions"]:
+            if isinstance(error, RouteError | ContextExceeded) and GUEST not in scope["extensions"]:
                 attempts = (b"x-meshlight-attempts", b"%d" % error.attempts)
                 response = replace(response, headers=(*response.headers, attempts, request_id()))
             await response.send(send)

@@ -17,6 +17,7 @@ from meshlight.domain.errors import ConnectError, ReadError, Untranslatable, Ups
 from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
+from meshlight.gateway.inference.context_refusals import STATUSES, too_long
 from meshlight.gateway.inference.failures import (
     COMPLETE_GROUPS,
     AttemptRoute,
@@ -78,6 +79,8 @@ class StartedResponse(Struct, frozen=True):
     """Says why the connection ended before the answer did, where somebody knows."""
     served_as: str = ""
     """The model's name at its server, where that may be another than ours."""
+    sends: int = 1
+    """How often the request was sent to this backend."""
 
 
 class UpstreamRequest(Struct, frozen=True):
@@ -112,24 +115,25 @@ async def open_route(
         started = await runner.run()
     except Untranslatable as error:
         reason = Reason("untranslatable", error.title, error.hint)
-        return FailedAttempt(backend=link.backend, reason=reason, error=error)
+        return runner.counted(FailedAttempt(backend=link.backend, reason=reason, error=error))
     except UpstreamError as error:
         failed = failed_by_error(runner.route(), error)
         is_lost = isinstance(error, ReadError | ConnectError) and link.on_demand is not None
         why = await runner.why_lost() if is_lost else None
-        return failed if why is None else replace(failed, reason=why)
+        return runner.counted(failed if why is None else replace(failed, reason=why))
     except asyncio.CancelledError:
         if cancellation.cause in {"fell", "first-byte"} and (cause := cancellation.settle()) is not None:
             cancellation.rearm()
-            return failed_by_wait(runner.route(), cause, was_sent=runner.is_sent)
+            return runner.counted(failed_by_wait(runner.route(), cause, was_sent=runner.is_sent))
         raise
     finally:
         first_byte_timer.end()
         if runner.response is not None and not isinstance(started, StartedResponse):
             runner.response.abort()
-    if link.on_demand is not None and isinstance(started, StartedResponse):
-        return replace(started, why_lost=runner.why_lost, served_as=runner.served_as)
-    return started
+    ended = runner.counted(started)
+    if link.on_demand is not None and isinstance(ended, StartedResponse):
+        return replace(ended, why_lost=runner.why_lost, served_as=runner.served_as)
+    return ended
 
 
 def build_upstream_request(
@@ -204,6 +208,7 @@ class _AttemptRunner:
         "_without",
         "is_sent",
         "response",
+        "sends",
     )
 
     def __init__(
@@ -228,6 +233,8 @@ class _AttemptRunner:
         self._without = link.declined_fields.get(score.model, _NOTHING)
         self._form_retries = 0
         self.is_sent = False
+        self.sends = 0
+        """How often it was sent; the HTTP client counts."""
         self._model_route: ModelRoute | None = None
         self.response: Response | None = None
 
@@ -256,6 +263,10 @@ class _AttemptRunner:
             return None
         return await on_demand.why_lost(self._model, route)
 
+    def counted(self, ended: StartedResponse | FailedAttempt) -> StartedResponse | FailedAttempt:
+        """Return how it ended, with how often it was sent."""
+        return replace(ended, sends=self.sends) if self.sends > 1 else ended
+
     async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and again where the backend's refusal was about the form and not the request."""
         while True:
@@ -274,7 +285,7 @@ class _AttemptRunner:
                 first, error, is_complete = await response.read(), None, True
                 if not is_plainly_ok(first):
                     first, error = await read_error(response, first)
-                if error is None or not self._is_about_backend(error):
+                if error is None or (too_long(error) is None and not self._is_about_backend(error)):
                     if upstream_request.translator is not None:
                         return await self._translated(
                             response, upstream_request.translator, upstream_request, first
@@ -306,6 +317,7 @@ class _AttemptRunner:
                 upstream_request.body,
                 fresh=self._policy.new_connection,
                 resend=self._policy.resend,
+                counter=self,
             )
         except ConnectError:
             if self._is_started_again:
@@ -360,12 +372,18 @@ class _AttemptRunner:
     ) -> StartedResponse | FailedAttempt | None:
         """Return the answer; None when the request is to be sent to the same backend again."""
         first, translator = b"", upstream_request.translator
-        if translator is None or response.status in _OF_ACCOUNT:
+        if translator is None or response.status in STATUSES or response.status in _OF_ACCOUNT:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_complete:
                 refusal = refusal_reply(response, first)
                 if account_reason(self._link, refusal) is not None:
                     return failed_by_refusal(self.route(), refusal, True, translator)
+        if response.status in STATUSES:
+            while first and len(first) <= _FORM_MAX and (piece := await response.read()):
+                first += piece
+            refusal = refusal_reply(response, first)
+            if too_long(refusal) is not None:
+                return failed_by_refusal(self.route(), refusal, response.is_complete, translator)
         if translator is None:
             return StartedResponse(response, first)
         if response.status in _OF_FORM:

@@ -5,6 +5,7 @@ key or the account; where it is unclear, a probe is requested at once and decide
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unre
 from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.errors import protocol_of
+from meshlight.gateway.inference.context_refusals import TooLong, too_long
 from meshlight.gateway.inference.timeouts import Cause
 from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S, refusal_reply
 from meshlight.gateway.translation.anthropic.response import error_body, error_type
@@ -94,6 +96,8 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
     backend: Backend
     reason: Reason
     was_sent: bool = False
+    sends: int = 1
+    """How often it was sent there; a failed connection counts once too."""
     was_answered: bool = False
     """Whether a refusal came back: what rejects a request has served nothing that would have to be paid."""
     was_free: bool = False
@@ -111,10 +115,19 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
     place: str = ""
     """The place behind the backend that was tried; empty where the backend is the only one."""
     cause: Cause | None = None
+    too_long: TooLong | None = None
+    """What the backend said of the request's length, if that is what it refused."""
     error: Untranslatable | None = None
     """What in the request this backend's protocol cannot express."""
     retry_after_s: float | None = RETRY_AFTER_S
     """When the same request may succeed here; None if waiting is not known to help."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the backend failed at its work: it answered 500 or more, broke off, or was silent for too long."""
+        if self.refusal is None:
+            return self.cause == "first-byte" or isinstance(self.fact, Broke)
+        return self.refusal.status >= 500 and self.refusal.status not in _NOT_ITS_FAULT
 
     @property
     def may_be_the_requests_fault(self) -> bool:
@@ -123,7 +136,21 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
         llama-server does it for an image sent to a model without vision. It is held against the backend only when
         another one then answers the same request.
         """
-        return self.refusal is not None and (self.refusal.status == 500 or self.wants_probe)
+        if self.refusal is None or self.too_long is not None:
+            return False
+        return self.refusal.status == 500 or self.wants_probe
+
+
+def is_of_backend(failure: FailedAttempt) -> bool:
+    """Whether a failure says that the model can't be used there now, and nothing of the request."""
+    if failure.error is not None or failure.too_long is not None or failure.may_be_the_requests_fault:
+        return False
+    return failure.fact is not None or failure.cause == "fell" or not failure.was_sent
+
+
+def sends_of(failures: Sequence[FailedAttempt]) -> int:
+    """Return how often a request was sent in failed attempts."""
+    return sum(failure.sends for failure in failures) if failures else 0
 
 
 class AttemptRoute(Struct, frozen=True):
@@ -176,6 +203,8 @@ def failed_by_refusal(
     The answer is about the backend or a part of it, or (404 and the like) about this request.
     """
     link, status = route.link, refusal.status
+    if (length := too_long(refusal)) is not None:
+        return _failed_by_length(route, refusal, length, is_complete, translator)
     fact: Fact | None = None
     part, is_final, wants_probe = route.place, False, False
     of_account = account_reason(link, refusal)
@@ -210,6 +239,31 @@ def failed_by_refusal(
         fact=None if route.is_elsewhere and not part else fact,
         part=part,
         refusal=_for_client(refusal, translator, link.secret, route.operation) if is_complete else None,
+    )
+
+
+def _failed_by_length(
+    route: AttemptRoute,
+    refusal: Reply,
+    length: TooLong,
+    is_complete: bool,
+    translator: ResponseTranslator | None,
+) -> FailedAttempt:
+    """Return the failure of an attempt whose request does not fit there: that is held against nobody."""
+    text = "The request is longer than its context."
+    if length.limit:
+        tokens = f"{length.tokens:,}" if length.tokens else "more"
+        text = f"It holds {length.limit:,} tokens, the prompt has {tokens}."
+    if secret := (route.link.secret or "").strip():
+        length = replace(length, text=length.text.replace(secret, "***"))
+    return FailedAttempt(
+        backend=route.link.backend,
+        reason=Reason("too-long", text, "Use a model with a longer context, or shorten the request."),
+        was_sent=True,
+        was_answered=True,
+        was_free=True,
+        too_long=length,
+        refusal=_for_client(refusal, translator, route.link.secret, route.operation) if is_complete else None,
     )
 
 

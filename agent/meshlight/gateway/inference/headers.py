@@ -64,6 +64,8 @@ _numbers = count(1)
 """A request's id is the id of this run and its number in it."""
 _IDENTITY = (b"accept-encoding", b"identity")
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+_TEXT_MAX = 600
 _DROPPED_MAX, _NAME_MAX = 20, 100
 """Names in `x-meshlight-dropped`, and characters of each."""
 _NONE = frozenset[bytes]()
@@ -99,6 +101,11 @@ def dropped(names: Sequence[str]) -> tuple[bytes, bytes]:
     shown = [_NOT_OF_A_NAME.sub("?", name[:_NAME_MAX]) for name in names[:_DROPPED_MAX]]
     more = [f"and {len(names) - _DROPPED_MAX} more"] if len(names) > _DROPPED_MAX else []
     return b"x-meshlight-dropped", ", ".join([*shown, *more]).encode("ascii")
+
+
+def header_text(text: str) -> bytes:
+    """Return a text as the value of a header; what is not printable ASCII is replaced."""
+    return _NOT_PRINTABLE.sub("?", text[:_TEXT_MAX]).encode("ascii")
 
 
 def to_backend(

@@ -6,46 +6,48 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.kinds import KINDS
-from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
-from meshlight.domain.errors import Paused, RoutingLoop
+from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
+from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
+from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
-from meshlight.domain.operations import Operation
-from meshlight.domain.peers import may_use, own_id
-from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
-from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.peers import shared_id
+from meshlight.domain.routing import RouteScore, load_key
+from meshlight.domain.snapshot import Node
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
-from meshlight.gateway.inference.failures import FailedAttempt
-from meshlight.gateway.inference.headers import dropped, request_id, to_client
-from meshlight.gateway.inference.request import HOPS, InferenceRequest
+from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
+from meshlight.gateway.inference.failures import FailedAttempt, sends_of
+from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
+from meshlight.gateway.inference.queue import ModelQueue, Place
+from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
+from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser
 from meshlight.gateway.inference.route_errors import (
+    all_busy,
     final_error,
     final_guest_error,
     final_refusal,
     for_guest,
-    no_guest_route,
-    no_route,
-    nothing_shared,
 )
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.upstream_errors import last_headers
+from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.gateway.translation.table import is_reachable
 from meshlight.http_client.client import Headers
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
 log = logging.getLogger(__name__)
@@ -63,17 +65,20 @@ _RECORDED = frozenset({"engine", "local"})
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
 
-SOLE_ROUTES_MAX = 256
-"""Models whose only route is remembered."""
-LACKING_MAX = 1_000
-"""Paths that are remembered as lacking."""
-_ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
+MODEL_HEADER, FALLBACK_HEADER = b"x-meshlight-model", b"x-meshlight-fallback"
+
+
+def _attempts(number: int) -> tuple[bytes, bytes]:
+    return b"x-meshlight-attempts", b"%d" % number
+
+
+_ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
     """Carries requests to backends and answers back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it joins many parts, some given by name
         self,
         registry: Registry,
         links: BackendConnections,
@@ -81,7 +86,10 @@ class Relay:
         traffic: Traffic,
         clock: Callable[[], float],
         node_id: str,
+        *,
         is_paused: Callable[[], bool] = lambda: False,
+        memory: RouteMemory | None = None,
+        queue: ModelQueue | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -90,12 +98,12 @@ class Relay:
         self._clock = clock
         self._node_id = node_id
         self._is_paused = is_paused
+        self._queue = queue
         self._budget = RetryBudget()
         self._turn = 0
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
-        self._lacking: set[tuple[str, str, str]] = set()
-        """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
+        self._chooser = RouteChooser(
+            registry, traffic, RouteMemory(traffic, clock) if memory is None else memory, clock
+        )
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
@@ -149,34 +157,74 @@ class Relay:
 
     async def _try_routes(self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation) -> Outcome:
         self._turn += 1
+        if len(inbound.body) > LARGE:
+            inbound = await measured(inbound)
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
-        score: RouteScore | None = self._first_route(inbound)
-        while score is not None:
-            tried.append(score)
-            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
-            if not isinstance(result, FailedAttempt):
-                for failure in failures:
-                    if result == "ok" and failure.may_be_the_requests_fault:
-                        self._record_failure(
-                            failure
-                        )  # another backend could do it: so it was not the request
-                return result
-            failures.append(result)
-            if inbound.operation == "other" and result.refusal and result.refusal.status in _PATH_LACKING:
-                self._record_lacking(result.backend.id, score.model, inbound.path)
-            if not result.may_be_the_requests_fault:
-                self._record_failure(result)
-            elif result.wants_probe:
-                self._request_probe_after(result)
-            score = self._next_route(inbound, failures, tried)
-        await self._send_failure(inbound, failures, sink)
+        stream: WaitingStream | None = None
+        choice: Choice | None = None
+        score = self._chooser.sole(inbound)
+        if score is None:
+            first = await self._chooser.first(inbound, self._turn)
+            choice = first if isinstance(first, Choice) else None
+            score = first.score if isinstance(first, Choice) else first
+        try:
+            while score is not None:
+                if (
+                    self._queue is not None
+                    and score.facts.slots is not None
+                    and self._queue.is_full(score.backend, score.place, score.model)
+                ):
+                    if stream is None and takes_beats(inbound):
+                        sink = stream = WaitingStream(sink, inbound)
+                    score = await self._free_route(
+                        self._queue, score, inbound, failures, tried, stream, choice
+                    )
+                    if score is None:
+                        break
+                    if choice is not None and score is not choice.score:
+                        choice = replace(choice, score=score, why=FREE_SLOT)
+                tried.append(score)
+                result = await self._try_route(score, inbound, sink, cancellation, failures, choice)
+                if not isinstance(result, FailedAttempt):
+                    if failures and result == "ok":
+                        self._record_doubtful(failures)
+                    return result
+                failures.append(result)
+                self._record_attempt(inbound, score, result)
+                score = self._next_route(inbound, failures, tried, choice)
+            await self._send_failure(inbound, failures, tried[-1], sink)
+        except MeshlightError as error:
+            if stream is None or not stream.has_begun:
+                raise
+            await stream.fail(error)
         return "failed"
 
+    def _record_attempt(self, inbound: InferenceRequest, score: RouteScore, failure: FailedAttempt) -> None:
+        """Record what a failed attempt shows, unless it may be the request's own fault."""
+        refusal = failure.refusal
+        if failure.is_broken:
+            self._traffic.symptoms.failed(failure.backend.id, score.model)
+        if inbound.operation == "other" and refusal and refusal.status in _PATH_LACKING:
+            self._chooser.record_lacking(failure.backend.id, score.model, inbound.path)
+        if not failure.may_be_the_requests_fault:
+            self._record_failure(failure)
+        elif failure.wants_probe:
+            self._request_probe_after(failure)
+
+    def _record_doubtful(self, failures: Sequence[FailedAttempt]) -> None:
+        """Record the failures that might have been the request's own fault: another backend could do it."""
+        for failure in failures:
+            if failure.may_be_the_requests_fault:
+                self._record_failure(failure)
+
     async def _send_failure(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
+        self, inbound: InferenceRequest, failures: list[FailedAttempt], last_tried: RouteScore, sink: Sink
     ) -> None:
-        """Send the last backend's failing answer; raises the RouteError if there is none to send."""
+        """Send the last backend's failing answer; raises the error if there is none to send."""
+        nodes = self._registry.snapshot.nodes
+        if (error := self._chooser.guard.refusal_error(failures, last_tried, nodes, inbound)) is not None:
+            raise error
         refusal = final_refusal(failures)
         is_guest = inbound.guest is not None
         if refusal is None:
@@ -187,67 +235,137 @@ class Relay:
         last = failures[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _own_headers(headers, last.backend.id, len(failures), inbound))
+            refusal.status,
+            to_client(headers, _own_headers(headers, last.backend.id, sends_of(failures), inbound)),
         )
         await sink.end(refusal.body)
 
-    def _first_route(self, inbound: InferenceRequest) -> RouteScore:
-        snapshot = self._registry.snapshot
-        key = (inbound.head.model, inbound.operation)
-        sole = self._sole.get(key)
-        if sole is not None and sole[0] is snapshot and inbound.guest is None:
-            return sole[1]
-        all_routes = self._rank(inbound)
-        ranking = self._with_path(all_routes, inbound)
-        candidates = ranking.candidates
-        if not ranking.scores and inbound.guest is not None:
-            raise nothing_shared()
-        if not candidates and inbound.guest is not None:
-            raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
-        if not candidates:
-            raise no_route(snapshot, ranking, lacks=inbound.operation if all_routes.candidates else None)
-        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
-            if len(self._sole) >= SOLE_ROUTES_MAX:
-                self._sole.clear()
-            self._sole[key] = (snapshot, candidates[0])
-        return candidates[0]
-
     def _next_route(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], tried: list[RouteScore]
+        self,
+        inbound: InferenceRequest,
+        failures: list[FailedAttempt],
+        tried: list[RouteScore],
+        choice: Choice | None,
     ) -> RouteScore | None:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
-        done = {(score.backend, score.place) for score in tried}
-        scores = self._with_path(self._rank(inbound), inbound).scores
-        following = next(
-            (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
-        )
+        prompt = NO_PROMPT if choice is None else choice.prompt
+        following = next(iter(self._usable(inbound, prompt, failures, _done(tried))), None)
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
 
-    def _rank(self, inbound: InferenceRequest) -> Ranking:
-        snapshot = self._registry.snapshot
-        name, terms = inbound.head.model, None
-        if inbound.guest is not None:
-            name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
-        return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
+    def _usable(
+        self,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt],
+        done: frozenset[Route],
+    ) -> Sequence[RouteScore]:
+        """Return the routes that may be tried now, best first, without those that were tried."""
+        ranking = self._chooser.ranking(inbound, self._turn, prompt, failures, done)
+        if not done:
+            return ranking.candidates
+        return [s for s in ranking.scores if _route(s) not in done and self._is_worth_trying(s)]
 
-    def _with_path(self, ranking: Ranking, inbound: InferenceRequest) -> Ranking:
-        """Return the ranking without the routes whose backend has no such path."""
-        ranking = without_lacking_kinds(
-            ranking, inbound.operation, self._registry.snapshot.nodes, inbound.path
-        )
-        if inbound.operation != "other" or not self._lacking:
-            return ranking
-        scores = tuple(
-            replace(score, tier="last-resort", why=f"It answered that it lacks {inbound.path}.")
-            if score.tier != "excluded" and (score.backend, score.model, inbound.path) in self._lacking
-            else score
-            for score in ranking.scores
-        )
-        return replace(ranking, scores=scores)
+    async def _free_route(
+        self,
+        queue: ModelQueue,
+        score: RouteScore,
+        inbound: InferenceRequest,
+        failures: Sequence[FailedAttempt],
+        tried: Sequence[RouteScore],
+        stream: WaitingStream | None,
+        choice: Choice | None,
+    ) -> RouteScore | None:
+        """Return the best route with a free slot, and wait for one if there is none: `score`, the best, is full.
+
+        None when, after a failed attempt, no route is left or the wait was too long. Raises AllBusy for a first
+        attempt that can't wait (longer), and what `RouteChooser.first` raises when the last route is gone.
+        """
+        routing = self._registry.snapshot.routing
+        if not routing.queue:
+            return score
+        done = _done(tried)
+        prompt = NO_PROMPT if choice is None else choice.prompt
+        guest = inbound.guest
+        deadline: float | None = None
+        limit_s = 0.0
+        has_waited = bool(tried)
+        while True:
+            usable = self._usable(inbound, prompt, failures, done)
+            if not usable:
+                if tried:
+                    return None
+                first = await self._chooser.first(inbound, self._turn)
+                return first.score if isinstance(first, Choice) else first
+            worth = self._worth_waiting_for(usable, prompt)
+            if not worth:
+                return usable[0]
+            free = next((s for s in worth if not queue.is_full(s.backend, s.place, s.model)), None)
+            if free is not None:
+                return free
+            if deadline is None:
+                limit_s = routing.queue_s or max(self._first_byte_s(s) for s in worth)
+                deadline = self._clock() + limit_s
+            model = worth[0].model
+            by_size = frozenset(map(_route, usable)) if len(inbound.body) > SMALL else None
+            place = Place(
+                model=model,
+                kind=(inbound.head.model, inbound.operation, inbound.path, guest, done, by_size),
+                routes=partial(self._routes_to_wait_for, model, inbound, prompt, failures, done),
+                caller=_caller(inbound),
+                limit_s=deadline - self._clock(),
+                is_guest=guest is not None,
+                is_first=has_waited,
+                beat=None if stream is None else stream.beat,
+            )
+            since = self._clock()
+            try:
+                waited = await queue.wait(place)
+            except asyncio.CancelledError:
+                self._traffic.symptoms.left("", place.model, self._clock() - since)
+                raise
+            if waited != "go":
+                if tried:
+                    return None
+                routes = [_route(s) for s in worth]
+                raise all_busy(
+                    inbound.head.model,
+                    queue.state(place.model, routes),
+                    queue.retry_after_s(place.model),
+                    limit_s if waited == "late" else None,
+                )
+            has_waited = True
+
+    def _routes_to_wait_for(
+        self,
+        model: str,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt],
+        done: frozenset[Route],
+    ) -> Sequence[Route]:
+        """Return the routes of the model that may be used now and are worth waiting for."""
+        worth = self._worth_waiting_for(self._usable(inbound, prompt, failures, done), prompt)
+        return [_route(s) for s in worth if s.model == model]
+
+    def _worth_waiting_for(self, usable: Sequence[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
+        """Return the routes without those where a request would wait in vain, or had better wait for another one."""
+        found = [s for s in usable if not self._is_in_vain(s)]
+        worth = worth_taking([s.facts for s in found], prompt)
+        return [s for s, is_worth in zip(found, worth, strict=True) if is_worth]
+
+    def _is_in_vain(self, score: RouteScore) -> bool:
+        """Whether a route is tried only because there is no better one: its failure is to come soon."""
+        if score.tier != "last-resort":
+            return False
+        node = self._registry.node(score.backend)
+        return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
+
+    def _first_byte_s(self, score: RouteScore) -> float:
+        return self._registry.node(score.backend).backend.first_byte_s
 
     def _is_worth_trying(self, score: RouteScore) -> bool:
         if score.tier == "last-resort":
@@ -262,42 +380,27 @@ class Relay:
         inbound: InferenceRequest,
         sink: Sink,
         cancellation: Cancellation,
-        number: int,
+        failures: Sequence[FailedAttempt],
+        choice: Choice | None,
     ) -> Outcome | FailedAttempt:
-        """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
+        """Try one route after `failures` elsewhere; return how it ended, or why it gave no answer."""
+        is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
-        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
-        may_leave = policy.may_leave
-        waiting = self._waiting.setdefault((backend.id, place), set())
         started_at = self._clock()
         ticket = self._traffic.reserve(backend.id, score.model, place)
         outcome: Outcome = "failed"
         try:
-            watcher = _PlaceWatcher(self._registry, link, place) if place else self
-            first_byte_timer = FirstByteTimer(
-                backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=may_leave
-            )
-            if may_leave:
-                waiting.add(cancellation)
-            try:
-                started = await open_route(
-                    inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
-                )
-            finally:
-                waiting.discard(cancellation)
-                if place and not waiting:  # places come and go
-                    self._waiting.pop((backend.id, place), None)
+            started = await self._open_route(score, link, inbound, cancellation)
             if isinstance(started, FailedAttempt):
                 return replace(started, place=place) if place else started
             ticket.first_byte(self._clock() - started_at)
             response = started.response
-            self._record_notes(link, started)
-            extra = _own_headers(response.headers, backend.id, number, inbound)
-            if started.dropped:
-                extra.append(dropped(started.dropped))
-            if inbound.stored is not None and started.translator is None and link.kind.group in _RECORDED:
-                sink = await _recording(sink, inbound) if response.status == 200 else sink
+            if (choice is not None or is_cold) and response.status < 300 and started.first:
+                self._chooser.record_first_byte(choice, score)
+            extra = self._headers(started, score, link, inbound, failures, choice)
+            if inbound.stored is not None and started.translator is None:
+                sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
             served_as = started.served_as or score.model
             if started.translator is None and asked and asked != served_as:
@@ -315,15 +418,101 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            _count_tokens(ticket, tap, inbound.operation)
+            counts = self._record_tokens(ticket, tap, inbound)
+            if counts is not None and len(inbound.body) >= LEARNED_FROM:
+                self._learn_size(inbound, link, score, counts)
+            if response.status < 300:
+                self._chooser.record_answer(
+                    choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
+                )
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            outcome = self._record_cancelled(ticket, cancellation, started_at)
             raise
         finally:
             ticket.close(outcome)
+            if self._queue is not None:
+                self._queue.freed(score.model)
         return outcome
+
+    async def _open_route(
+        self,
+        score: RouteScore,
+        link: BackendConnection,
+        inbound: InferenceRequest,
+        cancellation: Cancellation,
+    ) -> StartedResponse | FailedAttempt:
+        """Send the request and wait for its first byte, for as long as that is not in vain."""
+        backend, place = link.backend, score.place
+        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
+        waiting = self._waiting.setdefault((backend.id, place), set())
+        watcher = _PlaceWatcher(self._registry, link, place) if place else self
+        first_byte_timer = FirstByteTimer(
+            backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=policy.may_leave
+        )
+        if policy.may_leave:
+            waiting.add(cancellation)
+        try:
+            return await open_route(
+                inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
+            )
+        finally:
+            waiting.discard(cancellation)
+            if place and not waiting:  # places come and go
+                self._waiting.pop((backend.id, place), None)
+
+    def _headers(
+        self,
+        started: StartedResponse,
+        score: RouteScore,
+        link: BackendConnection,
+        inbound: InferenceRequest,
+        failures: Sequence[FailedAttempt],
+        choice: Choice | None,
+    ) -> list[tuple[bytes, bytes]]:
+        """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
+        self._record_notes(link, started)
+        headers, is_peer = started.response.headers, link.kind.group == "peer"
+        extra = _own_headers(headers, link.backend.id, sends_of(failures) + started.sends, inbound)
+        if choice is not None and inbound.guest is None:
+            extra.append(choice.header(is_first=not failures))
+        if inbound.head.model != score.model or is_peer:
+            extra += answering_model(score, headers, inbound, is_peer=is_peer)
+        if started.dropped:
+            extra.append(dropped(started.dropped))
+        return extra
+
+    async def _recorded(
+        self,
+        sink: Sink,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        link: BackendConnection,
+        started: StartedResponse,
+    ) -> Sink:
+        """Return a sink that stores a response that passes through it, or note which backend keeps it itself."""
+        if started.response.status != 200:
+            return sink
+        if link.kind.group in _RECORDED:
+            return await _recording(sink, inbound)
+        self._chooser.record_response(score, started.first)
+        return sink
+
+    def _learn_size(
+        self,
+        inbound: InferenceRequest,
+        link: BackendConnection,
+        score: RouteScore,
+        counts: tuple[int, int],
+    ) -> None:
+        """Learn from a larger prompt how the model counts; one that was cut is told on the backend's card."""
+        if not counts[0]:
+            return
+        node = self._registry.snapshot.nodes.get(link.backend.id)
+        if node is not None and (line := self._chooser.guard.learn(inbound, score.model, node, counts[0])):
+            link.found[CUT] = line
+            self._registry.record_about(link.backend.id, link.found)
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
@@ -345,24 +534,40 @@ class Relay:
     def _record_abort(self, link: BackendConnection, score: RouteScore, why: str) -> None:
         """Hold it against a route that its answer ended before it was complete."""
         backend, place = link.backend, score.place
+        self._traffic.symptoms.failed(backend.id, score.model)
         log.info("%s broke off: %s", load_key(backend.id, place), why)
         is_one_models = link.kind.group == "peer" or link.on_demand is not None
         part = place or (score.model if is_one_models else "")
         self._apply(backend.id, part, Broke(Reason("connection-lost", why)))
         self._request_probe_at(backend, place)
 
+    def _record_cancelled(self, ticket: Ticket, cancellation: Cancellation, started_at: float) -> Outcome:
+        """Note it if the client left before the first byte; returns the outcome."""
+        if cancellation.cause == "left" and not ticket.first_byte_s:
+            self._traffic.symptoms.left(ticket.backend, ticket.model, self._clock() - started_at)
+        return "cancelled"
+
+    def _record_tokens(
+        self, ticket: Ticket, tap: UsageTap, inbound: InferenceRequest
+    ) -> tuple[int, int] | None:
+        """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
+        if (counts := tap.read()) is not None:
+            ticket.tokens(*counts)
+            self._traffic.symptoms.prompt(ticket.backend, ticket.model, inbound.body, counts[0])
+            return counts
+        if inbound.operation in _TEXT_STREAMS:
+            estimated = tap.estimate()
+            ticket.estimated_tokens(estimated)
+            return 0, estimated
+        return None
+
     def _record_failure(self, failure: FailedAttempt) -> None:
         """Hold a failure against its backend or a part of it, and have that probed at once."""
         log.info("attempt on %s failed: %s", failure.backend.id, failure.reason.code)
         if failure.fact is not None:
             self._apply(failure.backend.id, failure.part, failure.fact)
-        if not failure.is_final:
+        if not failure.is_final and failure.too_long is None:
             self._request_probe_after(failure)
-
-    def _record_lacking(self, backend_id: str, model: str, path: str) -> None:
-        if len(self._lacking) >= LACKING_MAX:
-            self._lacking.clear()
-        self._lacking.add((backend_id, model, path))
 
     def _apply(self, backend_id: str, part: str, fact: Fact) -> None:
         if part:
@@ -385,7 +590,14 @@ class Relay:
             self.request_probe(backend)
 
     def _on_change(self, change: Change) -> None:
-        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell."""
+        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell.
+
+        Those that wait for a slot look again at the routes there are.
+        """
+        for backend_id in change.removed:
+            self._chooser.forget(backend_id)
+        if self._queue is not None and (change.shape or change.removed or change.incident or change.fell):
+            self._queue.look_again()
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
             del self._waiting[key]
         if change.fell is not None and is_lost_part(
@@ -395,8 +607,7 @@ class Relay:
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
-        if self._lacking:  # it may come back as another version, with other paths
-            self._lacking = {key for key in self._lacking if key[0] != backend_id}
+        self._chooser.forget_lacking(backend_id)
         if self.is_lost(self._registry.node(backend_id).backend):
             self._release_waiting((backend_id, ""))
 
@@ -423,34 +634,25 @@ class _PlaceWatcher:
         return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
 
 
+def _route(score: RouteScore) -> Route:
+    return score.backend, score.place, score.model
+
+
+def _done(tried: Sequence[RouteScore]) -> frozenset[Route]:
+    return frozenset(map(_route, tried))
+
+
+def _caller(inbound: InferenceRequest) -> str:
+    """Return who sent a request, for turns in a queue: a peer, or a program of this machine by its user agent."""
+    if inbound.guest is not None:
+        return inbound.guest.id
+    return f"{hash(request_header(inbound.headers, b'user-agent')):x}"
+
+
 def is_lost_part(node: Node | None, place: str) -> bool:
     """Whether a request that waits at a place behind a backend waits in vain."""
     part = node.parts.get(place) if node is not None else None
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
-
-
-def without_lacking_kinds(
-    ranking: Ranking, operation: Operation, nodes: Mapping[str, Node], path: str
-) -> Ranking:
-    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks the path."""
-    lacking = {
-        score.backend
-        for score in ranking.scores
-        if not is_reachable(operation, KINDS[nodes[score.backend].backend.kind])
-    }
-    if not lacking:
-        return ranking
-    scores = tuple(
-        replace(
-            score,
-            tier="excluded",
-            why=f"{KINDS[nodes[score.backend].backend.kind].label} has no {path}.",
-        )
-        if score.backend in lacking and score.tier != "excluded"
-        else score
-        for score in ranking.scores
-    )
-    return replace(ranking, scores=scores)
 
 
 async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
@@ -461,12 +663,26 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     return sink if recorded is None else RecordingSink(sink, recorded)
 
 
-def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
-    """Count the tokens that the answer's `usage` says; without, estimate those of a stream."""
-    if (counts := tap.read()) is not None:
-        ticket.tokens(*counts)
-    elif operation in _TEXT_STREAMS:
-        ticket.estimated_tokens(tap.estimate())
+def answering_model(
+    score: RouteScore, headers: Headers, inbound: InferenceRequest, *, is_peer: bool
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say which model answered, where it is another than the one requested, and why.
+
+    A peer says it of its own models; a guest reads it of ours, since a fallback is never silent.
+    """
+    model, why = score.model, score.fallback
+    if is_peer and (said := dict(headers)).get(FALLBACK_HEADER):
+        model = said.get(MODEL_HEADER, b"").decode("latin-1")
+        theirs = said[FALLBACK_HEADER].decode("latin-1")
+        why = f"{why}; {theirs}" if why else theirs
+    if inbound.guest is not None:
+        if not why:
+            return []
+        model = shared_id(model)
+    if model == inbound.head.model:
+        return []
+    made = [(MODEL_HEADER, header_text(model))]
+    return [*made, (FALLBACK_HEADER, header_text(why))] if why else made
 
 
 def _own_headers(
@@ -476,7 +692,7 @@ def _own_headers(
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
         extra.append((b"x-meshlight-backend", backend_id.encode()))
-        extra.append(_ATTEMPTS[attempts])
+        extra.append(_ATTEMPTS[attempts] if attempts < len(_ATTEMPTS) else _attempts(attempts))
     given = dict(headers)
     known = given.get(b"x-request-id")
     if known is None:

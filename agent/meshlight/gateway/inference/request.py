@@ -11,6 +11,7 @@ from msgspec import Struct
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoModelInBody, UnsupportedMediaType
 from meshlight.domain.operations import OPERATIONS, Operation, path_of
 from meshlight.domain.peers import SharingTerms
+from meshlight.domain.prompt_size import PromptSize
 from meshlight.domain.routing import NAME_MAX
 from meshlight.gateway.inference.content_coding import coding_of, decompress, too_large
 from meshlight.gateway.inference.form_body import is_form, model_span
@@ -149,6 +150,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     """What the peer that sent the request may use; None for this machine's own requests."""
     named: str | None = None
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
+    size: PromptSize | None = None
+    """What the body is made of, where that was worked out already."""
     stored: StoredResponses | None = None
     """The stored responses that the caller may continue from."""
     keep_alive_s: float | None = None

@@ -6,7 +6,7 @@ retries: an answer that breaks off is shown as broken. Until then, three may sen
 1. The HTTP client (`resend`), once, on a new connection, when a kept-alive connection closed before any byte of an
    answer. A server closes resting connections, so the request was most probably never read. Not to metered
    backends: if it was read after all, the second one would be paid for too. A costly request is not even sent on a
-   kept-alive connection (`new_connection`).
+   kept-alive connection (`new_connection`). What was sent twice counts twice in `x-meshlight-attempts`.
 2. The attempt, to the same backend, when a refusal was about the form and no work was done: without a field that
    was declined (at most `FORM_RETRIES` times), in another protocol when the path is missing (once), with renewed
    credentials (once).

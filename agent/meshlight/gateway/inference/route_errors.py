@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from meshlight.backends.peer import NOT_SHARED
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import (
+    AllBusy,
     BackendFailed,
     EveryRouteDown,
     FirstByteTooLate,
@@ -23,9 +24,10 @@ from meshlight.domain.errors import (
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
 from meshlight.domain.routing import NAME_MAX, Ranking
+from meshlight.domain.rules import is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names
-from meshlight.gateway.inference.failures import FailedAttempt, protocol_error
+from meshlight.gateway.inference.failures import FailedAttempt, protocol_error, sends_of
 from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S
 from meshlight.http_client.client import Reply
 
@@ -54,6 +56,18 @@ def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Operation | None = 
     return EveryRouteDown(title, "Switch a backend on, or change the rule.")
 
 
+def all_busy(model: str, state: str, retry_after_s: float, waited_s: float | None) -> AllBusy:
+    """Return the error for a request that found no free slot: not even a place in the queue, or not in time.
+
+    `state` says how busy the routes are; it names none, so that a peer may read it too.
+    """
+    if waited_s is None:
+        title = f"Too many requests wait for {model[:200]!r}: {state}."
+    else:
+        title = f"No slot for {model[:200]!r} became free within {waited_s:g} s: {state}."
+    return AllBusy(title, f"Try again in {retry_after_s:g} s.", retry_after_s)
+
+
 def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
     """Return the error for a model that no backend serves, with similar names and the backends not reached yet."""
     nodes = snapshot.nodes.values()
@@ -71,7 +85,9 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
     title = f"No backend serves the model {name[:200]!r}."
     names = {name, other_tag(name)}
     off = [n.backend.name for n in nodes if not n.backend.enabled and names.intersection(n.models)]
-    close = similar_names(name, (*snapshot.routes, *snapshot.routing.aliases))
+    close = similar_names(
+        name, (*snapshot.routes, *(a for a in snapshot.routing.aliases if not is_pattern(a)))
+    )
     if off:
         hint = f"{', '.join(off[:SHOWN])} has it, but is switched off: switch it on to use it."
     elif close:
@@ -87,7 +103,7 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
 
 def _unusable(snapshot: Snapshot, name: str) -> list[tuple[Node, Reason]]:
     """Return the backends where a model is known to exist and can't be used, and why."""
-    target = snapshot.routing.aliases.get(name, name)
+    target = next(iter(snapshot.routing.wishes(name)), name)
     found = []
     for node in snapshot.nodes.values() if len(target) <= NAME_MAX else ():
         if not node.unusable or not node.backend.enabled:
@@ -134,7 +150,7 @@ def final_error(model: str, failures: Sequence[FailedAttempt]) -> MeshlightError
         title = f"No usable answer for {model[:200]!r}: {reasons}"
         kind = BackendFailed
     is_warming = any(failure.reason.code == "loading" for failure in failures)
-    return kind(title, fix, _retry_after_s(failures), len(failures), is_warming=is_warming)
+    return kind(title, fix, _retry_after_s(failures), sends_of(failures), is_warming=is_warming)
 
 
 def _retry_after_s(failures: Sequence[FailedAttempt]) -> float | None:
@@ -227,7 +243,7 @@ def final_guest_error(model: str, failures: Sequence[FailedAttempt]) -> Meshligh
         f"The other machine gets no answer from {model[:200]!r}: {why}.",
         "`meshlight status` there shows why.",
         _retry_after_s(failures),
-        len(failures),
+        sends_of(failures),
         is_warming=is_warming,
     )
 

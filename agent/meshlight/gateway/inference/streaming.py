@@ -33,6 +33,9 @@ _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_e
 _COMPLETION = re.compile(
     rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
 )
+_VALUE = re.compile(
+    rb'"((?:prompt|predicted|eval|prompt_eval)_(?:n|ms|count|duration))"\s*:\s*(\d{1,16}(?:\.\d{1,9})?)'
+)
 _NEAR = 1_024
 """The counts of a `usage` are within so many bytes of its beginning."""
 
@@ -140,6 +143,26 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
         return None, None
     rest = text[start : start + _NEAR]
     return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+
+
+def read_timings(tail: bytes) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    """Return what the end of an answer says of its making: tokens and seconds of the prompt, and of the answer.
+
+    llama.cpp measures them, without the tokens that were in its cache; Ollama gives them in nanoseconds.
+    """
+    start = tail.rfind(b'"timings"')
+    names, unit = ((b"prompt_n", b"prompt_ms", b"predicted_n", b"predicted_ms"), 1e3)
+    if start == -1:
+        start = tail.rfind(b'"prompt_eval_duration"')
+        names, unit = ((b"prompt_eval_count", b"prompt_eval_duration", b"eval_count", b"eval_duration"), 1e9)
+        start = -1 if start == -1 else max(start - _NEAR, 0)
+    if start == -1:
+        return None
+    found = dict(_VALUE.findall(tail, start))
+    if not all(name in found for name in names):
+        return None
+    read, read_time, wrote, write_time = (float(found[name]) for name in names)
+    return (int(read), read_time / unit), (int(wrote), write_time / unit)
 
 
 def _number(found: re.Match[bytes] | None) -> int | None:

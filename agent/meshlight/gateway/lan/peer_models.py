@@ -71,7 +71,7 @@ class PeerModels:
         """Unload a model wherever it is loaded; raises as `load` does, and Conflict while anybody uses it."""
         model, nodes = self._find(peer, name)
         loaded = [node for node in nodes if _is_loaded(node, model) is not False]
-        if any(self._traffic.in_flight(node.backend.id, model) for node in loaded):
+        if any(self._traffic.in_flight(node.backend.id, "", model) for node in loaded):
             raise Conflict("Somebody uses it now.", "Try again when it is idle.")
         try:
             for node in loaded:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
+from meshlight.domain.fallback import alternatives
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import listed, resolve
@@ -119,10 +120,10 @@ class Ollama:
         """Return a request of this machine's, or the answer to one that only loads or unloads a model."""
         asked = inbound.head.model
         model, backends = resolve(snapshot, asked)
-        if not backends and (shorter := without_hub(asked)) != asked:
-            model, backends = resolve(snapshot, shorter)
-            inbound = replace(inbound, head=replace(inbound.head, model=shorter), named=asked)
-        if not backends:
+        if not backends and (found := resolve(snapshot, without_hub(asked)))[1]:
+            model, backends = found
+            inbound = replace(inbound, head=replace(inbound.head, model=without_hub(asked)), named=asked)
+        if not backends and not alternatives(snapshot, asked):
             raise _missing(snapshot, asked)
         if (keep_alive_s := read_keep_alive(inbound.body)) is not None:
             inbound = replace(inbound, keep_alive_s=keep_alive_s)

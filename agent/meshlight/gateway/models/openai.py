@@ -86,7 +86,9 @@ class ModelCatalog:
         self._bytes = None
 
     def _card(self, snapshot: Snapshot, name: str, ids: tuple[str, ...]) -> ModelCard:
-        availability = ModelAvailability(ids, snapshot.routing.aliases.get(name))
+        wishes = snapshot.routing.wishes(name)
+        target = resolve(snapshot, name)[0] if len(wishes) > 1 else next(iter(wishes), None)
+        availability = ModelAvailability(ids, target)
         owner = snapshot.nodes[ids[0]].backend.kind
         return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=availability)
 

@@ -96,6 +96,11 @@ class Starter:
         """See `EngineStarter`."""
         return next((runner.label for runner in self._order(model.format)), "")
 
+    def slots_for(self, model: LocalModel) -> int | None:
+        """See `EngineStarter`."""
+        args = next((own.args for own in self._settings.models if own.id == model.id), ())
+        return next((runner.slots(args) for runner in self._order(model.format)), None)
+
     async def start(
         self, model: LocalModel, context: int, args: Sequence[str], load_s: float
     ) -> RunningEngine:

@@ -85,6 +85,13 @@ class Runner(ABC):
     def explain(self, ending: Ending, model: LocalModel) -> Reason:
         """Say in plain words why an engine ended, by its exit code and its last lines."""
 
+    def slots(self, args: Sequence[str]) -> int | None:  # noqa: ARG002 - for those with a known number
+        """Return how many requests an engine with these arguments of the user answers at the same time.
+
+        None where it has no fixed number, or nobody knows it.
+        """
+        return None
+
     def progress(self, line: str) -> float | None:  # noqa: ARG002 - for those that tell
         """Return how far a load is (0 to 1), if this line of the log says so."""
         return None

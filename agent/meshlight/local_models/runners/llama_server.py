@@ -13,7 +13,7 @@ from meshlight.domain.local_views import DeviceView
 from meshlight.domain.text import sanitize
 from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
-from meshlight.local_models.runners.llama_cpp import CACHE_RAM_MIB, api_name, devices_in
+from meshlight.local_models.runners.llama_cpp import CACHE_RAM_MIB, api_name, devices_in, slots_in
 from meshlight.local_models.runners.programs import Answer, Ask, file_mark, find_program
 
 _VERSION: Final = re.compile(r"version:\s*(\S.*)")
@@ -118,6 +118,10 @@ class LlamaServer(Runner):
             environ=_ENVIRON | {"LLAMA_API_KEY": settings.key},
             model_name=name,
         )
+
+    def slots(self, args: Sequence[str]) -> int | None:
+        """See `Runner`."""
+        return slots_in(args)
 
     def explain(self, ending: Ending, model: LocalModel) -> Reason:  # noqa: ARG002 - the lines say it all
         """See `Runner`."""

@@ -36,7 +36,7 @@ def tags(facts: EngineFacts) -> Reply:
 def running(facts: EngineFacts) -> Reply:
     """Answer `GET /api/ps`: the models in memory."""
     until = _time(time.time() + LOADED_FOR_S)
-    memory = {"expires_at": until, "context_length": CONTEXT_TOKENS}
+    memory = {"expires_at": until, "context_length": facts.context or CONTEXT_TOKENS}
     loaded = [model for model in facts.models if model in facts.loaded]
     return json_reply({"models": [_entry(facts, m) | memory | {"size_vram": traits(m).size} for m in loaded]})
 

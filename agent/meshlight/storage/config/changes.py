@@ -86,12 +86,22 @@ def set_routing(text: str, old: Routing, new: Routing) -> str:
     """Write the routing settings that differ from `old`, the ones in the text."""
     if new.policy != old.policy:
         text = set_value(text, ("routing", "policy"), new.policy)
+    if new.queue != old.queue:
+        text = set_value(text, ("routing", "queue"), new.queue)
+    if new.queue_s != old.queue_s:
+        text = (
+            remove_value(text, ("routing", "queue_s"))
+            if new.queue_s is None
+            else set_value(text, ("routing", "queue_s"), _short(new.queue_s))
+        )
     for name in old.aliases:
         if name not in new.aliases:
             text = remove_value(text, ("routing", "aliases", name))
     for name, model in new.aliases.items():
         if old.aliases.get(name) != model:
-            text = set_value(text, ("routing", "aliases", name), model)
+            text = set_value(
+                text, ("routing", "aliases", name), model if isinstance(model, str) else list(model)
+            )
     return text if new.rules == old.rules else _set_rules(text, old.rules, new.rules)
 
 
@@ -218,6 +228,7 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "ring": backend.ring,
         "enabled": backend.enabled,
         "priority": backend.priority,
+        "slots": backend.slots,
         "first_byte_s": _short(backend.first_byte_s),
         "idle_s": _short(backend.idle_s),
         "has_secret": backend.has_secret,
@@ -233,6 +244,7 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "ring": ring_for(backend.kind, backend.url),
         "enabled": True,
         "priority": 0,
+        "slots": None,
         "first_byte_s": 300,
         "idle_s": 300,
         "has_secret": False,
@@ -276,8 +288,10 @@ def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
             "also": list(rule.also),
             "bound": rule.bound,
             "spill": rule.spill,
+            "fallback": list(rule.fallback),
         }
-        defaults: dict[str, object] = {"pin": [], "prefer": [], "also": [], "bound": None, "spill": "company"}
+        defaults: dict[str, object] = {"spill": "company", "bound": None}
+        defaults |= {key: [] for key in ("pin", "prefer", "also", "fallback")}
         text = _write_entry(text, (*_RULES, index), _entries(text, _RULES)[index], wanted, defaults)
     return text
 

@@ -18,6 +18,7 @@ from meshlight.domain.backend import (
     KINDS,
     NAMED_MODELS_MAX,
     RINGS,
+    SLOTS_MAX,
     Backend,
     Kind,
     Ring,
@@ -68,6 +69,7 @@ class BackendEntry(Struct, frozen=True, kw_only=True):
     ring: Ring | None = None
     enabled: bool = True
     priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] | None = None
     first_byte_s: Seconds = 300.0
     idle_s: Seconds = 300.0
     has_secret: bool = False
@@ -262,6 +264,7 @@ class _Reader:
                 url=entry.url,
                 enabled=entry.enabled,
                 priority=entry.priority,
+                slots=entry.slots,
                 first_byte_s=entry.first_byte_s,
                 idle_s=entry.idle_s,
                 has_secret=entry.has_secret,
@@ -454,10 +457,17 @@ def _key_path(path: str, data: object) -> KeyPath:
         elif index == "...":
             table = _value(tuple(key_path), data)
             if isinstance(table, Mapping):
-                key_path.extend([next((key for key, each in table.items() if not isinstance(each, str)), "")])
+                key_path.extend([next((key for key, each in table.items() if not _is_text(each)), "")])
         else:
             key_path.append(int(index))
     return tuple(key_path)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a text, or a list of texts."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _value(key_path: KeyPath, data: object) -> object:

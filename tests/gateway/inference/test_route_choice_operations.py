@@ -7,7 +7,7 @@ from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.inference.relay import without_lacking_kinds
+from meshlight.gateway.inference.route_choice import without_lacking_kinds
 
 
 def judged(operation: Operation, *kinds: Kind, enabled: bool = True) -> tuple[Ranking, Ranking]:

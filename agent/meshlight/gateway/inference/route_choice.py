@@ -1,0 +1,407 @@
+"""Chooses a route for each request: the only one at once, and the best of several by what is known of them.
+
+A model with one healthy route needs no choice, and of several that are ready, the best is chosen by a plan that holds
+until the next snapshot. Everything else is ranked anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import blake2b
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meshlight.backends.kinds import KINDS
+from meshlight.domain.choice import NO_PROMPT, Prompt
+from meshlight.domain.choice_words import why_first, why_only
+from meshlight.domain.clock import Clock
+from meshlight.domain.errors import BadRequest
+from meshlight.domain.fair_queue import Route
+from meshlight.domain.fallback import with_fallback
+from meshlight.domain.operations import Operation
+from meshlight.domain.peers import may_use, own_id
+from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, resolve, route_name, why_best
+from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.text import sanitize_line
+from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
+from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
+from meshlight.gateway.inference.prompt import Reading, made_response, previous_response, read_prompt
+from meshlight.gateway.inference.request import InferenceRequest
+from meshlight.gateway.inference.route_errors import no_guest_route, no_route, nothing_shared
+from meshlight.gateway.inference.streaming import UsageTap, read_timings
+from meshlight.gateway.translation.table import is_reachable
+from meshlight.mesh.conversations import Conversations
+from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import Plan, RouteMemory
+from meshlight.mesh.traffic import Ticket, Traffic
+
+MODELS_MAX = 256
+"""Models whose only route, or whose plan, is remembered."""
+LACKING_MAX = 1_000
+"""Paths that are remembered as lacking."""
+LEARN_EVERY_S = 0.02
+"""Where there is no choice, an answer in so many seconds is enough to know how fast a route is."""
+RESPONSES_KEPT_S = 86_400.0
+"""How long it is remembered which backend made a response."""
+_UNPLANNED = frozenset[Operation]({"responses", "other"})
+"""Operations where some requests are bound to a backend, or some backends lack a path."""
+_WHY_MAX = 120
+_FAILED_BEFORE = b"the first choice failed"
+FREE_SLOT = "a slot is free there"
+"""Why a route was taken that is not the best one."""
+
+
+class Choice(Struct, frozen=True):
+    """A route that was chosen among several, and what the choice depended on."""
+
+    score: RouteScore
+    reading: Reading
+    prompt: Prompt = NO_PROMPT
+    why: str = ""
+    """The deciding word, for people."""
+
+    def header(self, *, is_first: bool) -> tuple[bytes, bytes]:
+        """Return the header that says why the route of the first attempt was chosen, or that of another one."""
+        why = self.why.encode("ascii", "replace") if is_first else _FAILED_BEFORE
+        return b"x-meshlight-why", why
+
+
+class RouteChooser:
+    """Chooses among the routes of the registry's snapshot."""
+
+    def __init__(self, registry: Registry, traffic: Traffic, memory: RouteMemory, clock: Clock) -> None:
+        self._registry = registry
+        self._traffic = traffic
+        self._memory = memory
+        self._clock = clock
+        self.guard = ContextGuard(memory.sizes)
+        self._conversations = Conversations(clock)
+        self._responses = Conversations(clock, RESPONSES_KEPT_S)
+        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
+        """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
+        so many bytes, which its context may not hold."""
+        self._learned_at = -LEARN_EVERY_S
+        self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
+        """The same for models with several routes."""
+        self._lacking: set[tuple[str, str, str]] = set()
+        """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
+
+    def sole(self, inbound: InferenceRequest) -> RouteScore | None:
+        """Return the only route of a model, where that is known and healthy."""
+        sole = self._sole.get((inbound.head.model, inbound.operation))
+        if (
+            sole is not None
+            and sole[0] is self._registry.snapshot
+            and inbound.guest is None
+            and len(inbound.body) <= sole[2]
+        ):
+            return sole[1]
+        return None
+
+    async def first(self, inbound: InferenceRequest, turn: int) -> RouteScore | Choice:
+        """Return the route to try first; a Choice where there was one.
+
+        Raises ModelNotFound, NotFound or a RouteError when there is none, ContextExceeded when none holds the
+        prompt, BadRequest for a request that continues a response of a backend that can't be used.
+        """
+        known = self._plans.get((inbound.head.model, inbound.operation)) if inbound.guest is None else None
+        plan = None
+        if known is not None and known[0].snapshot is self._registry.snapshot:
+            plan = known[0] if len(inbound.body) <= known[1] else None
+        if plan is None:
+            found = self._plan(inbound, turn)
+            if isinstance(found, RouteScore):
+                return found
+            plan = found
+        if plan is not None and len(plan.scores) == 1:
+            return plan.scores[0]
+        reading = await read_prompt(inbound)
+        snapshot = self._registry.snapshot
+        if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
+            return self._anew(inbound, turn, reading)
+        prompt = self._prompt(reading, plan.scores[0].model)
+        best = self._memory.choose(plan, prompt, turn)
+        score, other = plan.scores[best.first], plan.scores[best.second]
+        why = why_first(best.step, score.facts, other.facts, route_name(snapshot.nodes, other))
+        return Choice(score, reading, prompt, _plain(why))
+
+    def ranking(
+        self,
+        inbound: InferenceRequest,
+        turn: int,
+        prompt: Prompt = NO_PROMPT,
+        failures: Sequence[FailedAttempt] = (),
+        done: frozenset[Route] = frozenset(),
+    ) -> Ranking:
+        """Rank all routes anew, without those whose backend has no such path, or too small a context.
+
+        `failures` are those of the attempts at the routes that are `done`.
+        """
+        if failures and prompt is NO_PROMPT and len(inbound.body) > SMALL:  # there was no choice before
+            prompt = self.guard.prompt(inbound, self._model(inbound))
+        ranking = self._with_path(
+            self._rank_or_fall_back(inbound, turn, prompt, failures, done), inbound, prompt
+        )
+        return self._with_room(ranking, inbound, prompt, failures)
+
+    def record_lacking(self, backend_id: str, model: str, path: str) -> None:
+        """Remember that a backend has no such path."""
+        if len(self._lacking) >= LACKING_MAX:
+            self._lacking.clear()
+        self._lacking.add((backend_id, model, path))
+
+    def forget_lacking(self, backend_id: str) -> None:
+        """Forget which paths a backend lacks: it may come back as another version, with others."""
+        if self._lacking:
+            self._lacking = {key for key in self._lacking if key[0] != backend_id}
+
+    def forget(self, backend_id: str) -> None:
+        """Forget a removed backend."""
+        self._conversations.forget(backend_id)
+        self._responses.forget(backend_id)
+        self._memory.forget(backend_id)
+
+    def is_cold(self, score: RouteScore) -> bool:
+        """Whether the model of a route has to be loaded first."""
+        return score.facts.loaded is False and self._memory.is_cold(score)
+
+    def record_first_byte(self, choice: Choice | None, score: RouteScore) -> None:
+        """Note that a route began a good answer: its model is in memory, and the conversation is there."""
+        self._memory.answered(score)
+        if choice is not None and choice.reading.conversation is not None:
+            self._conversations.record(choice.reading.conversation, score.backend, score.place)
+
+    def record_response(self, score: RouteScore, first: bytes) -> None:
+        """Note which backend made a response that only it can continue."""
+        if made := made_response(first):
+            self._responses.record(_mark(made), score.backend, score.place)
+
+    def record_answer(
+        self,
+        choice: Choice | None,
+        ticket: Ticket,
+        total_s: float,
+        counts: tuple[int, int] | None,
+        tap: UsageTap,
+        *,
+        is_cold: bool,
+    ) -> None:
+        """Learn from the times and token counts of a complete answer; an engine's own where it gives them."""
+        if choice is None:
+            now = self._clock()
+            if is_cold or now - self._learned_at >= LEARN_EVERY_S:
+                self._learned_at = now
+                self._memory.learn(ticket, total_s, counts, is_cold=is_cold)
+            return
+        if (timings := read_timings(tap.tail())) is not None:
+            self._memory.learn_timings(ticket, *timings)
+        home = choice.prompt.home
+        if choice.prompt.tokens and not (counts and counts[0]):
+            counts = choice.prompt.tokens, counts[1] if counts else 0
+        self._memory.learn(
+            ticket,
+            total_s,
+            counts,
+            is_cold=is_cold,
+            is_cached=home == (ticket.backend, ticket.place),
+            is_timed=timings is not None,
+        )
+
+    def _plan(self, inbound: InferenceRequest, turn: int) -> RouteScore | Plan | None:
+        """Return the only usable route, or the plan for several; None if they have to be ranked for each request."""
+        snapshot, key = self._registry.snapshot, (inbound.head.model, inbound.operation)
+        ranking = self._usable(inbound, turn)
+        candidates, is_own = ranking.candidates, inbound.guest is None
+        ready = [score for score in candidates if score.tier == "ready"]
+        if len(candidates) == 1:
+            if len(ranking.scores) == 1 and ready and is_own and not ranking.fallback:
+                if len(self._sole) >= MODELS_MAX:
+                    self._sole.clear()
+                self._sole[key] = (snapshot, candidates[0], self._room(ranking))
+            is_looked_at = len(ranking.scores) > 1 and len(inbound.body) > self._room(ranking)
+            return None if is_looked_at else candidates[0]
+        if not ready:
+            return None
+        # The other routes come after these, whatever becomes of them until the next snapshot.
+        plan = self._memory.plan(snapshot, ranking.policy, ready)
+        room = self._room(ranking)
+        if len(inbound.body) > room:
+            return None
+        if is_own and inbound.operation not in _UNPLANNED and not ranking.fallback:
+            if len(self._plans) >= MODELS_MAX:
+                self._plans.clear()
+            self._plans[key] = plan, room
+        return plan
+
+    def _anew(self, inbound: InferenceRequest, turn: int, reading: Reading) -> RouteScore | Choice:
+        """Return the best route by a ranking for this request alone."""
+        prompt = self._prompt(reading, self._model(inbound))
+        with_path = self._with_path(self._rank_or_fall_back(inbound, turn, prompt), inbound, prompt)
+        ranking = self._with_room(with_path, inbound, prompt)
+        candidates = ranking.candidates or self._usable(inbound, turn).candidates
+        score = candidates[0]
+        why = why_best(ranking, self._registry.snapshot.nodes, prompt) or score.why
+        if len(candidates) == 1:
+            if ranking is with_path:
+                return score
+            why = why_only(score.facts)
+        return Choice(score, reading, prompt, _plain(why))
+
+    def _model(self, inbound: InferenceRequest) -> str:
+        return resolve(self._registry.snapshot, inbound.head.model)[0]
+
+    def _usable(self, inbound: InferenceRequest, turn: int) -> Ranking:
+        """Return the ranking; raises the error if no route of it may be tried."""
+        all_routes = self._rank_or_fall_back(inbound, turn, NO_PROMPT)
+        with_path = self._with_path(all_routes, inbound, NO_PROMPT)
+        ranking = self._with_room(with_path, inbound, NO_PROMPT)
+        if ranking.candidates:
+            return ranking
+        if with_path.candidates:
+            raise self.guard.error(with_path, self._registry.snapshot.nodes, inbound)
+        if inbound.guest is not None:
+            if not ranking.scores:
+                raise nothing_shared()
+            raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
+        if (owner := self._owner(inbound)) is not None and all_routes.candidates:
+            node = self._registry.snapshot.nodes.get(owner[0])
+            name = "a backend that is gone" if node is None else node.backend.name
+            raise BadRequest(
+                f"The response that this request continues is kept by {name}, which can't be used for"
+                f" {ranking.model[:200]!r} now.",
+                "Send the whole conversation instead of `previous_response_id`.",
+                "previous_response_id",
+            )
+        lacks = inbound.operation if all_routes.candidates else None
+        raise no_route(self._registry.snapshot, ranking, lacks=lacks)
+
+    def _rank(self, inbound: InferenceRequest, turn: int, prompt: Prompt) -> Ranking:
+        snapshot = self._registry.snapshot
+        name, terms = inbound.head.model, None
+        if inbound.guest is not None:
+            name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
+        load, now = self._traffic.load, self._clock()
+        return rank(snapshot, name, load, now, turn, terms, knowledge=self._memory, prompt=prompt)
+
+    def _rank_or_fall_back(
+        self,
+        inbound: InferenceRequest,
+        turn: int,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt] = (),
+        done: frozenset[Route] = frozenset(),
+    ) -> Ranking:
+        """Rank the routes of the requested model, or of its fallback while none of them is usable.
+
+        After `failures`, only those count that are not `done`, and all failures must be those of backends.
+        """
+        ranking = self._rank(inbound, turn, prompt)
+        is_shared = inbound.guest is None or bool(ranking.scores)
+        if not is_shared or (not failures and ranking.is_usable) or not all(map(is_of_backend, failures)):
+            return ranking
+        lost = {failure.backend.id for failure in failures if not failure.was_sent}
+
+        def rank_one(name: str) -> Ranking:
+            found = self._rank(replace(inbound, head=replace(inbound.head, model=name)), turn, prompt)
+            return replace(found, scores=tuple(s for s in found.scores if s.backend not in lost))
+
+        def is_usable(found: Ranking) -> bool:
+            left = (s for s in found.scores if (s.backend, s.place, s.model) not in done)
+            return any(score.tier in {"ready", "untried"} for score in left)
+
+        return with_fallback(self._registry.snapshot, ranking, rank_one, is_usable)
+
+    def _with_room(
+        self,
+        ranking: Ranking,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt] = (),
+    ) -> Ranking:
+        """Return the ranking without the routes whose context can't hold the request."""
+        nodes = self._registry.snapshot.nodes
+        checked = self.guard.check(ranking, nodes, inbound, failures)
+        return ranking if checked is ranking else explained(checked, nodes, prompt)
+
+    def _room(self, ranking: Ranking) -> int:
+        """Return the bytes of body up to which no route of a ranking needs a look at its context."""
+        nodes = self._registry.snapshot.nodes
+        return min(self.guard.room(nodes[score.backend], score.model) for score in ranking.scores)
+
+    def _prompt(self, reading: Reading, model: str) -> Prompt:
+        mark = reading.conversation
+        return Prompt(
+            tokens=self._memory.sizes.tokens(model, reading.tokens),
+            answer_tokens=reading.answer_tokens,
+            home=("", "") if mark is None else self._conversations.home(mark),
+        )
+
+    def _owner(self, inbound: InferenceRequest) -> tuple[str, str] | None:
+        """Return the backend and place that alone can continue the response that a request names."""
+        if inbound.operation != "responses" or inbound.stored is None:
+            return None
+        previous = previous_response(inbound.body)
+        if not previous or inbound.stored.knows(previous.decode("utf-8", "replace")):
+            return None
+        owner = self._responses.home(_mark(previous))
+        return owner if owner[0] else None
+
+    def _with_path(self, ranking: Ranking, inbound: InferenceRequest, prompt: Prompt) -> Ranking:
+        """Return the ranking without the routes whose backend has no such path, or not the response."""
+        nodes = self._registry.snapshot.nodes
+        ranking = without_lacking_kinds(ranking, inbound.operation, nodes, inbound.path, prompt)
+        if (owner := self._owner(inbound)) is not None:
+            apart = {
+                id(score): "The response that is continued is kept elsewhere."
+                for score in ranking.scores
+                if (score.backend, score.place) != owner
+            }
+            return _set_apart(ranking, apart, "excluded", nodes, prompt)
+        if inbound.operation != "other" or not self._lacking:
+            return ranking
+        apart = {
+            id(score): f"It answered that it lacks {inbound.path}."
+            for score in ranking.scores
+            if (score.backend, score.model, inbound.path) in self._lacking
+        }
+        return _set_apart(ranking, apart, "last-resort", nodes, prompt)
+
+
+def without_lacking_kinds(
+    ranking: Ranking,
+    operation: Operation,
+    nodes: Mapping[str, Node],
+    path: str,
+    prompt: Prompt = NO_PROMPT,
+) -> Ranking:
+    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks the path."""
+    apart = {
+        id(score): f"{kind.label} has no {path}."
+        for score in ranking.scores
+        if not is_reachable(operation, kind := KINDS[nodes[score.backend].backend.kind])
+    }
+    return _set_apart(ranking, apart, "excluded", nodes, prompt)
+
+
+def _set_apart(
+    ranking: Ranking, apart: Mapping[int, str], tier: Tier, nodes: Mapping[str, Node], prompt: Prompt
+) -> Ranking:
+    """Return the ranking with some of its routes, given by identity with the reason, in another tier."""
+    if not apart:
+        return ranking
+    scores = tuple(
+        replace(score, tier=tier, why=apart[id(score)])
+        if score.tier != "excluded" and id(score) in apart
+        else score
+        for score in ranking.scores
+    )
+    return explained(replace(ranking, scores=scores), nodes, prompt)
+
+
+def _mark(response_id: bytes) -> bytes:
+    return blake2b(response_id, digest_size=16).digest()
+
+
+def _plain(why: str) -> str:
+    """Return a reason as one short line for a header."""
+    return sanitize_line(why, _WHY_MAX).rstrip(".")

@@ -1,0 +1,452 @@
+"""What is known of each route beyond its health: whether the model is in memory, its slots, and how fast it answers.
+
+Engines tell some of it beside their probes; the rest is learned from answers that flow anyway. `RouteMemory` brings
+the facts of routes up to date for each choice; `Plan` keeps those of one model between two snapshots.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from meshlight.domain.backend import Kind, ModelDetail
+from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, best, needed
+from meshlight.domain.clock import CallLater, Clock, Timer
+from meshlight.domain.decoding import decode_or_none
+from meshlight.domain.routing import RouteScore, load_key
+from meshlight.domain.rules import Policy
+from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.speed import LONGEST_S, Kept, Speeds
+from meshlight.domain.text import sanitize_line
+from meshlight.mesh.prompt_sizes import PromptSizes
+from meshlight.mesh.traffic import Ticket, Traffic
+
+ROUTES_MAX = 2_000
+"""Routes whose speed is remembered; the oldest are dropped first."""
+TICK_S = 60.0
+"""How often, at most, speeds are written and slow routes are told."""
+CROWDED = 3
+"""A place with so many more requests than the least busy one is not preferred for its conversations."""
+LOAD_GUESS_S = 20.0
+"""How long a model is expected to load where that was never seen."""
+SLOW_FOR_S = 300.0
+"""A route that is slow for so long is worth telling."""
+KEPT_BYTES_MAX = 1 << 20
+
+_KEEP_S: Mapping[Kind, float] = {"ollama": 300.0, "lmstudio": 3_600.0}
+"""How long these keep a model in memory after its last answer, unless they are told otherwise."""
+_ALWAYS_LOADED: frozenset[Kind] = frozenset({"vllm", "mlx"})
+"""Servers that answer only once their model is in memory."""
+_ENGINES: frozenset[Kind] = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai-compatible"})
+"""The others limit by other means than slots, or have many engines behind them."""
+_NEVER = float("inf")
+_NO_DETAIL = ModelDetail()
+_UNKNOWN = Speeds()
+"""Of a route that has not answered yet; never changed."""
+
+
+class SpeedStore(Protocol):
+    """Keeps the learned speeds over a restart."""
+
+    def read(self) -> bytes:
+        """Return what was written last; empty when nothing was, or it can't be read."""
+
+    def write(self, data: bytes) -> None:
+        """Store this in the place of what was there, soon."""
+
+    def write_now(self, data: bytes) -> None:
+        """Store it before returning."""
+
+
+class SlowRoute(Struct, frozen=True):
+    """A route that takes more than twice its usual time."""
+
+    backend: str
+    place: str
+    model: str
+    since: float
+    """Monotonic seconds."""
+
+
+class _KeptRoute(Struct, frozen=True, array_like=True):
+    backend: str
+    place: str
+    model: str
+    kept: Kept
+
+
+_kept_routes = msgspec.json.Decoder(list[_KeptRoute])
+
+
+class _Live:
+    """One route with all that its facts are made of."""
+
+    __slots__ = (
+        "backend",
+        "counts_model",
+        "facts",
+        "home",
+        "keep_s",
+        "key",
+        "looked_at",
+        "model",
+        "speeds",
+        "told_load_s",
+        "told_loaded",
+        "told_slots",
+    )
+
+    def __init__(self, facts: RouteFacts, node: Node, place: str, model: str, speeds: Speeds) -> None:
+        backend = node.backend
+        self.facts = facts
+        self.backend = backend.id
+        self.home = (backend.id, place)
+        self.key = load_key(backend.id, place)
+        self.model = model
+        self.speeds = speeds
+        detail = _detail(node, model)
+        self.told_loaded = detail.loaded
+        if detail.loaded is None and backend.kind in _ALWAYS_LOADED and len(node.models) == 1:
+            self.told_loaded = True
+        self.looked_at = node.details_at
+        self.keep_s = _KEEP_S.get(backend.kind, _NEVER)
+        self.told_load_s = detail.load_s
+        self.told_slots = facts.slots = detail.slots if backend.slots is None else backend.slots
+        if facts.slots is None and backend.kind not in _ENGINES:
+            self.told_slots = 0  # there are none, and none are learned
+        # Of an engine with several models, each has slots of its own; what the user sets is for all together.
+        self.counts_model = not place and backend.slots is None and len(node.models) > 1
+
+
+class Plan:
+    """The routes of one model that are ready, brought up to date for each choice; valid for one snapshot."""
+
+    def __init__(
+        self, snapshot: Snapshot, policy: Policy, scores: Sequence[RouteScore], routes: list[_Live]
+    ) -> None:
+        self.snapshot = snapshot
+        self.scores = scores
+        self.routes = routes
+        self.facts = [route.facts for route in routes]
+        steps = needed(STEPS[policy], self.facts)
+        self.steps = {
+            what: _without_needless(steps, *what)
+            for what in product((False, True), (False, True), (False, True))
+        }
+        """The steps in which the routes may differ, by whether one is the request's home, is cold, may be full."""
+        self.takes_turns = policy == "round-robin" or any(score.place for score in scores)
+
+
+class RouteMemory:
+    """Remembers what was seen of routes; for the event loop's thread."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        clock: Clock,
+        store: SpeedStore | None = None,
+        later: CallLater | None = None,
+        on_slow: Callable[[Sequence[SlowRoute]], None] = lambda _: None,
+    ) -> None:
+        self._on_slow = on_slow
+        self._is_dirty = False
+        self._traffic = traffic
+        self._clock = clock
+        self._store = store
+        self._later = later
+        self._ticking: Timer | None = None
+        self.sizes = PromptSizes()
+        self._speeds: dict[tuple[str, str, str], Speeds] = {}
+        for known in self._read():
+            self._speeds[known.backend, known.place, known.model] = Speeds(known.kept)
+
+    def bring_up_to_date(
+        self, routes: Sequence[tuple[RouteFacts, Node, str]], model: str, prompt: Prompt
+    ) -> None:
+        """Complete what is known of the routes of a model, each with its node and place, for a request."""
+        now = self._clock()
+        live = [
+            _Live(facts, node, place, model, self._speeds.get((node.backend.id, place, model), _UNKNOWN))
+            for facts, node, place in routes
+        ]
+        self._look(live, prompt, now)
+        self._expect(live, prompt, now)
+
+    def plan(self, snapshot: Snapshot, policy: Policy, scores: Sequence[RouteScore]) -> Plan:
+        """Return a plan for routes that are all ready; their order among themselves is the one they are listed in."""
+        scores = sorted(scores, key=lambda score: score.facts.index)
+        routes = []
+        for score in scores:
+            node, speeds = snapshot.nodes[score.backend], self._of(score)
+            speeds.is_one_engine = not score.place and node.backend.kind in _ENGINES
+            routes.append(_Live(score.facts, node, score.place, score.model, speeds))
+        return Plan(snapshot, policy, scores, routes)
+
+    def choose(self, plan: Plan, prompt: Prompt, turn: int) -> Best:
+        """Return the best route of a plan for a request; `turn` counts requests."""
+        now = self._clock()
+        what = self._look(plan.routes, prompt, now)
+        if plan.takes_turns:
+            count = len(plan.facts)
+            for index, facts in enumerate(plan.facts):
+                facts.turn = (index - turn) % count
+        return best(plan.steps[what], plan.facts, prompt, lambda: self._expect(plan.routes, prompt, now))
+
+    def is_cold(self, score: RouteScore) -> bool:
+        """Whether the model of a route that was cold when it was ranked has not answered since."""
+        speeds = self._speeds.get((score.backend, score.place, score.model))
+        return speeds is None or not score.facts.known_at < speeds.warm_since
+
+    def answered(self, score: RouteScore) -> None:
+        """Note that an answer has content, at its first byte: the model is in memory now."""
+        speeds = self._of(score)
+        now = self._clock()
+        if score.facts.loaded is False and speeds.warm_since < score.facts.known_at:
+            speeds.warm_since = now
+        speeds.seen_at = now
+
+    def learn(
+        self,
+        ticket: Ticket,
+        total_s: float,
+        counts: tuple[int, int] | None,
+        *,
+        is_cold: bool = False,
+        is_cached: bool = False,
+        is_timed: bool = False,
+    ) -> None:
+        """Take in the times and token counts of a complete answer."""
+        key = (ticket.backend, ticket.place, ticket.model)
+        speeds = self._speeds.get(key) or self._add(key)
+        now = self._clock()
+        first_s = ticket.first_byte_s
+        speeds.seen_at = now
+        prompt, answer = counts or (0, 0)
+        slower = 1.0 if is_cold else speeds.slower_by(ticket.running)
+        first_s, total_s = first_s / slower, total_s / slower
+        speeds.learn(
+            now,
+            first_s,
+            total_s,
+            prompt,
+            answer,
+            is_cold=is_cold,
+            is_cached=is_cached,
+            is_timed=is_timed,
+        )
+        if ticket.running > 1 and not is_cold and total_s - first_s > total_s / 20:
+            speeds.learn_slots(now, ticket.running - 1, first_s, prompt)
+        self._is_dirty = True
+        if self._ticking is None and self._later is not None:
+            self._ticking = self._later(TICK_S, self._tick)
+
+    def learn_timings(self, ticket: Ticket, read: tuple[int, float], wrote: tuple[int, float]) -> None:
+        """Take in what the engine measured itself: tokens and seconds of the prompt, and of the answer."""
+        key = (ticket.backend, ticket.place, ticket.model)
+        speeds = self._speeds.get(key) or self._add(key)
+        slower = speeds.slower_by(ticket.running)
+        speeds.learn_timings(self._clock(), (read[0], read[1] / slower), (wrote[0], wrote[1] / slower))
+
+    def slow(self) -> list[SlowRoute]:
+        """Return the routes that have been slower than half their usual speed for five minutes."""
+        now = self._clock()
+        found = []
+        for (backend, place, model), speeds in self._speeds.items():
+            speeds.refresh(now)
+            if speeds.slow_since is not None and now - speeds.slow_since >= SLOW_FOR_S:
+                found.append(SlowRoute(backend, place, model, speeds.slow_since))
+        return found
+
+    def forget(self, backend: str) -> None:
+        """Forget the routes of a removed backend."""
+        for key in [key for key in self._speeds if key[0] == backend]:
+            del self._speeds[key]
+
+    def __len__(self) -> int:
+        return len(self._speeds)
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        if self._is_dirty and self._store is not None:
+            self._is_dirty = False
+            self._store.write_now(self._kept())
+
+    def _look(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> tuple[bool, bool, bool]:
+        """Bring up to date what runs at the routes of a model, and where it is in memory.
+
+        Returns whether one of them is the request's home, is cold, may be full.
+        """
+        load, home = self._traffic.load, prompt.home
+        has_home = home[0] != ""
+        is_any_home = is_any_cold = may_be_full = False
+        for route in routes:
+            facts, speeds = route.facts, route.speeds
+            facts.in_flight = load.get(route.key, 0)
+            loaded = route.told_loaded
+            if (
+                loaded is not True
+                and speeds.seen_at > route.looked_at
+                and now - speeds.seen_at < route.keep_s
+            ):
+                loaded = True
+            facts.loaded = loaded
+            if loaded is False:
+                facts.known_at = now
+                facts.is_home = False
+                is_any_cold = True
+            elif has_home and route.home == home:
+                if now >= speeds.due:
+                    speeds.refresh(now)
+                # A place that has become slow is left: reading the prompt elsewhere takes less.
+                facts.is_home = is_any_home = speeds.slow_since is None
+            else:
+                facts.is_home = False
+            if route.told_slots is None:
+                facts.slots = speeds.learned_slots
+            if facts.slots is not None or facts.in_flight:
+                may_be_full = True
+            if route.counts_model:
+                facts.taken = self._traffic.running(route.backend, route.model)
+        if is_any_home and _is_crowded(routes):
+            is_any_home = False
+        return is_any_home, is_any_cold, may_be_full
+
+    def _expect(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> None:
+        """Bring up to date how long an answer is expected to take at the routes of a model."""
+        unknown = known = False
+        turns = self._turns_to_wait(routes)
+        for route in routes:
+            facts, speeds = route.facts, route.speeds
+            if now >= speeds.due:
+                speeds.refresh(now)
+            # Places of one backend are equals: they take turns, and none is preferred for being a moment faster.
+            work_s = speeds.work_s(prompt, is_home=facts.is_home) if speeds.is_one_engine else None
+            if work_s is None:
+                facts.work_s = None
+                unknown = True
+                continue
+            known = True
+            slots = facts.slots
+            taken = facts.in_flight if facts.taken is None else facts.taken
+            beside = taken if slots is None else min(taken, slots - 1)
+            if beside:
+                work_s *= speeds.slower_by(beside + 1)
+            facts.work_s = work_s
+            if facts.loaded is False:
+                facts.load_s = route.told_load_s or speeds.load_s or LOAD_GUESS_S
+            if slots is not None:
+                facts.wait_s = work_s * ((taken - slots + 1) / slots + turns) if taken >= slots else 0.0
+        if unknown and known:
+            self._expect_as_usual(routes, prompt)
+
+    def _turns_to_wait(self, routes: Sequence[_Live]) -> float:
+        """Return how often all slots of a model become free before the requests that wait for it have theirs."""
+        waiting = self._traffic.waiting().get(routes[0].model, 0) if routes else 0
+        if not waiting:
+            return 0.0
+        slots = sum(r.facts.slots or 0 for r in routes if r.facts.loaded is not False)
+        return waiting / slots if slots else 0.0
+
+    def _expect_as_usual(self, routes: Sequence[_Live], prompt: Prompt) -> None:
+        """Expect of routes that have not answered yet what is usual at the best of the others.
+
+        So they are tried when those get slower.
+        """
+        usual = [speeds.usual_s(prompt) for speeds in (route.speeds for route in routes)]
+        best_s = min((value for value in usual if value is not None), default=None)
+        for route, value in zip(routes, usual, strict=True):
+            facts = route.facts
+            if facts.work_s is not None or value is not None or best_s is None:
+                continue
+            facts.work_s, facts.wait_s = best_s, best_s
+            facts.load_s = route.told_load_s or LOAD_GUESS_S
+
+    def _of(self, score: RouteScore) -> Speeds:
+        key = (score.backend, score.place, score.model)
+        return self._speeds.get(key) or self._add(key)
+
+    def _add(self, key: tuple[str, str, str]) -> Speeds:
+        if len(self._speeds) >= ROUTES_MAX:
+            del self._speeds[next(iter(self._speeds))]
+        speeds = self._speeds[key] = Speeds()
+        speeds.is_one_engine = not key[1]
+        return speeds
+
+    def _read(self) -> list[_KeptRoute]:
+        data = self._store.read() if self._store is not None else b""
+        found = decode_or_none(data, _kept_routes) if len(data) <= KEPT_BYTES_MAX else None
+        return [route for route in found or () if _is_sane(route.kept)][:ROUTES_MAX]
+
+    def _tick(self) -> None:
+        """Write what was learned, and tell which routes are slow; again in a minute while there are any."""
+        self._ticking = None
+        slow = self.slow()
+        if self._is_dirty and self._store is not None:
+            self._store.write(self._kept())
+        self._is_dirty = False
+        self._on_slow(slow)
+        if slow and self._later is not None:
+            self._ticking = self._later(TICK_S, self._tick)
+
+    def _kept(self) -> bytes:
+        kept = [
+            _KeptRoute(*key, values)
+            for key, speeds in self._speeds.items()
+            if (values := speeds.kept()) != Kept()
+        ]
+        return msgspec.json.encode(kept)
+
+
+def slow_lines(slow: Sequence[SlowRoute], now: float, wall_now: float) -> dict[str, str]:
+    """Return a sentence for each backend with a slow route: the one that has been slow for longest."""
+    lines: dict[str, str] = {}
+    for route in sorted(slow, key=lambda route: route.since):
+        began = time.strftime("%H:%M", time.localtime(wall_now - (now - route.since)))
+        name = sanitize_line(route.model)
+        lines.setdefault(route.backend, f"{name} has been at less than half its usual speed since {began}.")
+    return lines
+
+
+def _is_crowded(routes: Sequence[_Live]) -> bool:
+    """Whether the request's home has no known slots and too many requests; then it is no home any more.
+
+    Else clients that all begin with the same words would be one conversation, at one place.
+    """
+    home = next(route.facts for route in routes if route.facts.is_home)
+    if home.slots is not None:
+        return False
+    home.is_home = home.in_flight < min(route.facts.in_flight for route in routes) + CROWDED
+    return not home.is_home
+
+
+def _detail(node: Node, model: str) -> ModelDetail:
+    return node.details.get(model) or node.details.get(node.names.get(model, ""), _NO_DETAIL)
+
+
+def _is_sane(kept: Kept) -> bool:
+    times = (kept.first_s, kept.read_s, kept.write_s, kept.load_s)
+    return all(value is None or 0 <= value <= LONGEST_S for value in times) and (
+        kept.answer is None or 0 <= kept.answer <= 1_000_000
+    )
+
+
+def _without_needless(
+    steps: Sequence[Step],
+    is_any_home: bool,
+    is_any_cold: bool,
+    may_be_full: bool,
+) -> tuple[Step, ...]:
+    needless: set[Step] = set()
+    if not is_any_home:
+        needless.add("conversation")
+    if not is_any_cold:
+        needless.add("loaded")
+        if not may_be_full:
+            needless.add("slot")
+    return tuple(step for step in steps if step not in needless)
