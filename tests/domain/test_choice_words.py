@@ -36,6 +36,11 @@ def test_a_place_that_counts_as_full_because_it_would_load_is_not_said_to_be_ful
     assert why_later("slot", cold) == "it has to load the model"
 
 
+def test_a_context_that_is_not_known_is_not_said_to_hold_the_prompt() -> None:
+    said = why_first("context", RouteFacts(), COLD, "cellar")
+    assert said == "may hold the prompt: its context is not known"
+
+
 def test_without_an_expectation_the_probes_decide() -> None:
     assert why_first("latency", RouteFacts(), RouteFacts(), "b") == "answers probes first"
     assert why_later("latency", RouteFacts()) == "answers probes later"

@@ -29,6 +29,8 @@ _REQUESTS: tuple[Step, ...] = ("waiting", "busy")
 def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str) -> str:
     """Return why a route goes before another one, without a full stop."""
     if step == "context":
+        if route.context is None:
+            return "may hold the prompt: its context is not known"
         return f"its context of {tokens_text(route.context)} holds the prompt"
     if step == "slot":
         if other.must_load and not other.is_full:

@@ -53,7 +53,7 @@ FAULTS: tuple[Fault, ...] = (
         kind="vllm",
         since=(0, 8, 3),
         fixed=(0, 14, 1),
-        what="a crafted picture or video in a request can run a program there (CVE-2026-22778)",
+        what="a crafted video in a request can run a program there, if its model takes videos (CVE-2026-22778)",
         source="https://github.com/vllm-project/vllm/security/advisories/GHSA-4r2x-xpjr-7cvv",
         update="pip install --upgrade vllm",
     ),
