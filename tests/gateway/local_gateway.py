@@ -17,14 +17,14 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.gateway.access.sessions import Sessions
-from meshlight.gateway.control.app import GatewayParts, build_app
+from meshlight.gateway.app import build_app
 from meshlight.gateway.control.events import Events
-from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import serve
 from meshlight.mesh.event_hub import EventHub
@@ -100,7 +100,7 @@ class LocalGateway:
             ),
             events=Events(self.hub),
             page=Page(web_folder(), self.sessions, lambda _: None),
-            metrics=Metrics(self.publisher.view),
+            view=self.publisher.view,
             sessions=self.sessions,
             identity=Identity(version="1.0"),
             url=self.url,
@@ -153,7 +153,9 @@ async def running(local: FakeLocalModels | None, config: Config | None = None) -
     await ready.wait()
     headers = {"authorization": f"Bearer {KEY}"}
     try:
-        async with httpx.AsyncClient(base_url=gateway.url, headers=headers, trust_env=False) as gateway.http:
+        async with httpx.AsyncClient(
+            base_url=gateway.url, headers=headers, trust_env=False, timeout=30
+        ) as gateway.http:
             yield gateway
     finally:
         stop.set()

@@ -54,9 +54,8 @@ from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
-from meshlight.gateway.control.app import GatewayParts, build_app
+from meshlight.gateway.app import build_app
 from meshlight.gateway.control.events import Events
-from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
@@ -69,6 +68,7 @@ from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, PING_S, Limits
 from meshlight.gateway.server.server import serve
 from meshlight.http_client.address import Address
@@ -272,7 +272,8 @@ class Service:
                 inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
-                metrics=Metrics(self._publisher.view, self._local.view),
+                view=self._publisher.view,
+                local_view=self._local.view,
                 sessions=self._sessions,
                 identity=Identity(version=__version__),
                 url=self.url,

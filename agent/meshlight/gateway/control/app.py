@@ -1,8 +1,6 @@
-"""Builds the gateway's ASGI application: the guard first, then inference, then Litestar with `/mesh` and the page."""
+"""Builds the Litestar application: `/mesh`, the page, `/healthz` and `/metrics`."""
 
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from litestar import Litestar, MediaType, Response, asgi, get, post
@@ -10,28 +8,22 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from meshlight.domain.api_types import Identity, SignInFile, SignInLink
-from meshlight.domain.config import Config
-from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
-from meshlight.domain.proof import is_challenge
-from meshlight.gateway.access.guard import ENTER, Guard
-from meshlight.gateway.access.sessions import Sessions, set_cookies
+from meshlight.domain.errors import MeshlightError, Unauthorized
+from meshlight.gateway.access.guard import ENTER
+from meshlight.gateway.access.sessions import set_cookies
 from meshlight.gateway.control.errors import HANDLERS
-from meshlight.gateway.control.events import Events
+from meshlight.gateway.control.json_request import JsonRequest
 from meshlight.gateway.control.kinds import KindsController
 from meshlight.gateway.control.local_models import LocalModelsController
 from meshlight.gateway.control.mesh import BackendsController, MeshController
 from meshlight.gateway.control.metrics import CONTENT_TYPE, Metrics
 from meshlight.gateway.control.openapi import describe, documented_errors
-from meshlight.gateway.control.page import Page
 from meshlight.gateway.control.peers import PeersController
 from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
-from meshlight.gateway.control.validation import JsonRequest
-from meshlight.gateway.inference.app import Inference, InferenceDispatch
-from meshlight.gateway.server.asgi import ASGIApp
+from meshlight.gateway.parts import GatewayParts
 
 Challenge = Annotated[
     str | None,
@@ -59,31 +51,9 @@ class SignInFileRequest(Struct, frozen=True, forbid_unknown_fields=True):
     snap: Snap = ""
 
 
-class GatewayParts(Struct, frozen=True, kw_only=True):
-    """The parts that answer requests, made by the service's wiring."""
-
-    inference: Inference
-    events: Events
-    page: Page
-    metrics: Metrics
-    sessions: Sessions
-    identity: Identity
-    url: str
-    port: int
-    is_key: Callable[[bytes], bool]
-    prove: Callable[[str], str]
-    """Answers a challenge with the local key."""
-    settings: Callable[[], Config]
-    """Returns the configuration in force."""
-    write_link: Callable[[str, str, str], Path]
-    """Writes a file that posts the code (second) to the address (first), for the browser (third)."""
-    dependencies: dict[str, object]
-    """The objects that the control handlers use, by the name of their parameter: publisher, registry, prober, …
-    `local_models` is None where this machine's own models are switched off."""
-
-
-def build_app(parts: GatewayParts) -> ASGIApp:
-    """Return the application."""
+def build_control(parts: GatewayParts) -> Litestar:
+    """Return the application of everything but inference."""
+    numbers = Metrics(parts.view, parts.local_view)
 
     @get(
         "/healthz",
@@ -98,11 +68,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         With a challenge of 64 hex digits it proves by the local key that it is the service of the runtime file,
         before a client shows the key: HMAC-SHA256(key, "meshlight|" challenge "|" instance).
         """
-        if challenge is None:
-            return parts.identity
-        if not is_challenge(challenge):
-            raise BadRequest("The challenge is not 64 hex digits.", "Send 32 random bytes.", "challenge")
-        return replace(parts.identity, proof=parts.prove(challenge))
+        return parts.identify(challenge)
 
     @get(
         "/metrics",
@@ -113,7 +79,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
     )
     async def metrics() -> Response[bytes]:
         """Return the service's numbers in Prometheus' text format."""
-        return Response(parts.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(numbers.text(), media_type=CONTENT_TYPE)
 
     @post(
         "/mesh/session",
@@ -209,14 +175,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
     def description() -> Any:
         return describe(app, parts.identity.version)  # takes 30 ms: only made on request
 
-    return Guard(
-        InferenceDispatch(app, parts.inference),  # type: ignore[arg-type]
-        port=parts.port,
-        is_key=parts.is_key,
-        sessions=parts.sessions,
-        settings=parts.settings,
-        free=parts.page.paths,
-    )
+    return app
 
 
 def _provide(thing: object) -> Provide:

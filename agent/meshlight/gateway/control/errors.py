@@ -20,8 +20,8 @@ from meshlight.domain.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from meshlight.gateway.control.validation import type_error
 from meshlight.gateway.errors import ErrorResponse, error_response, unexpected
+from meshlight.gateway.validation import type_error
 
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest, Exception], Response[bytes]]

@@ -87,11 +87,11 @@ class Inference:
             if isinstance(found, InferenceRequest):
                 await self._run(found, scope, send)
             elif isinstance(found, bytes):
-                await _send_json(found, send)
+                await send_json(found, send)
             else:
                 await _send_lines(found, scope, send)
         elif path.startswith(_STORED) and scope["method"] != "POST":
-            await _send_json(self._stored(path, scope), send)
+            await send_json(self._stored(path, scope), send)
         else:
             below = path.partition("/")[2].partition("/")[2]
             if below == "models" or below.startswith("models/"):
@@ -134,7 +134,7 @@ class Inference:
         expect("GET", scope, path)
         if GUEST in scope["extensions"]:
             raise NotFound("Peers find the models at /peer/catalog.")
-        await _send_json(self._catalog.answer(name, _list_protocol(path, scope)), send)
+        await send_json(self._catalog.answer(name, _list_protocol(path, scope)), send)
 
     async def _other(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to an unknown path on if its body names a model; raises NotFound if not."""
@@ -211,7 +211,8 @@ def _is_ours(name: str) -> bool:
     return name.lower() in _KEYS or fold(name) == "model"
 
 
-async def _send_json(body: bytes, send: Send) -> None:
+async def send_json(body: bytes, send: Send) -> None:
+    """Send a complete answer of JSON."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -12,7 +12,6 @@ from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.control.validation import LONGEST, malformed_json, message_of, validation_error
 from meshlight.gateway.translation.anthropic.schema import (
     REFUSED,
     Base64Source,
@@ -39,6 +38,7 @@ from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.tool_calls import BackendTraits
 from meshlight.gateway.translation.turns import PARAGRAPH, Piece, Turns
 from meshlight.gateway.translation.unknown_fields import Dropped, prune
+from meshlight.gateway.validation import LONGEST, malformed_json, message_of, validation_error
 
 _EFFORT = {"xhigh": "high", "max": "high"}
 _CHOICE = {"auto": "auto", "any": "required", "none": "none"}

@@ -12,7 +12,6 @@ from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.ollama.schema import (
     CalledTool,
@@ -23,6 +22,7 @@ from meshlight.gateway.translation.ollama.schema import (
 )
 from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 from meshlight.gateway.translation.unknown_fields import Dropped
+from meshlight.gateway.validation import LONGEST, malformed_json, validation_error
 
 T = TypeVar("T")
 

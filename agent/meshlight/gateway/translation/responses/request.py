@@ -14,7 +14,6 @@ from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.control.validation import malformed_json, validation_error
 from meshlight.gateway.translation.anthropic.request import limit_name
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.responses.schema import (
@@ -36,6 +35,7 @@ from meshlight.gateway.translation.responses.tools import (
 )
 from meshlight.gateway.translation.tool_calls import BackendTraits
 from meshlight.gateway.translation.turns import PARAGRAPH, Piece, Turns
+from meshlight.gateway.validation import malformed_json, validation_error
 
 ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"

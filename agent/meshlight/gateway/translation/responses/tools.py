@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.control.validation import LONGEST, validation_error
 from meshlight.gateway.translation.responses.schema import Action, Tool, ToolChoice
+from meshlight.gateway.validation import LONGEST, validation_error
 
 ELSEWHERE = "Leave it out, or use a model of a backend that has /v1/responses itself."
 LOCAL_SHELL = "local_shell"

@@ -1,16 +1,10 @@
-"""Error messages for JSON bodies and parameters: what is wrong, where, and what would be right.
-
-`JsonRequest` decodes the bodies of `/mesh` strictly, as the struct of their handler.
-"""
+"""Error messages for JSON bodies and parameters: what is wrong, where, and what would be right."""
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from litestar import Request
-from litestar.typing import FieldDefinition
-from msgspec import Struct, inspect
+from msgspec import inspect
 
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.text import similar_names
@@ -116,32 +110,3 @@ def _types_at(shape: type, path: str) -> list[inspect.Type]:
 
 def _flat(kind: inspect.Type) -> list[inspect.Type]:
     return list(kind.types) if isinstance(kind, inspect.UnionType) else [kind]
-
-
-class JsonRequest(Request[Any, Any, Any]):
-    """Decodes bodies strictly: Litestar would accept `"5"` as a number, and its errors name no alternatives."""
-
-    async def body(self) -> bytes:
-        """Return the body; BadRequest field_path there is none and the handler can't do without."""
-        body = await super().body()
-        if not body and not self._data_field.has_default:
-            raise BadRequest("The request has no body.", "Send a JSON object.")
-        return body
-
-    async def json(self) -> Any:
-        """Return the body as the struct of the handler's `data`; raises BadRequest if it does not fit."""
-        shape = self._data_field.annotation
-        if not (isinstance(shape, type) and issubclass(shape, Struct)):
-            raise TypeError(f"A body is decoded as a struct, not as {shape}.")
-        try:
-            return msgspec.json.decode(await self.body(), type=shape)
-        except msgspec.ValidationError as error:
-            raise validation_error(error, shape) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed_json(error) from None
-        except RecursionError:
-            raise BadRequest("The body is nested too deeply.", "Send one flat JSON object.") from None
-
-    @property
-    def _data_field(self) -> FieldDefinition:
-        return self.route_handler.parsed_fn_signature.parameters["data"]

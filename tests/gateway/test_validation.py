@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Struct, UnsetType
 
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
+from meshlight.gateway.validation import LONGEST, malformed_json, validation_error
 
 
 class Leaf(Struct, forbid_unknown_fields=True):
