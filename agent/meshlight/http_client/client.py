@@ -23,6 +23,8 @@ SLOW_FIRST_RESPONSE_S = 0.1
 """After this time without a response, a new connection may be waiting for an idle one to be closed."""
 _REQUEST_LINES_MAX = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_PLAIN = bytes(byte for byte in range(256) if byte not in b"\r\n\0")
+"""What a head may hold beside the ends of its lines."""
 _IDENTITY = (b"accept-encoding", b"identity")
 
 
@@ -197,7 +199,7 @@ class Upstream:
         else:
             lines.append(b"\r\n")
         head = b"\r\n".join(lines)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        if head.translate(None, _PLAIN) != b"\r\n" * breaks:
             raise BadRequest("A header holds a line break or a NUL.", "Send a header's value as one line.")
         return head
 

@@ -76,12 +76,17 @@ class Tally:
 
 
 class _TrafficWindow:
-    """The counts of one route since the last traffic event; `before` is how many had started until then."""
+    """The counts of one route since the last traffic event; `before` is how many had started until then.
 
-    __slots__ = ("before", "failed", "in_flight", "ok", "on_end", "started")
+    It has the tallies of its backend and its model at hand, so that a request finds all three at once.
+    """
 
-    def __init__(self, on_end: Callable[[], None] | None = None) -> None:
+    __slots__ = ("before", "by_backend", "by_model", "failed", "in_flight", "ok", "on_end", "started")
+
+    def __init__(self, by_backend: Tally, by_model: Tally, on_end: Callable[[], None] | None = None) -> None:
         self.started = self.ok = self.failed = self.in_flight = self.before = 0
+        self.by_backend = by_backend
+        self.by_model = by_model
         self.on_end = on_end
 
 
@@ -102,8 +107,6 @@ class Ticket:
     """One attempt on one route: counts as in flight until `close`."""
 
     __slots__ = (
-        "_by_backend",
-        "_by_model",
         "_closed",
         "_traffic",
         "_window",
@@ -119,8 +122,6 @@ class Ticket:
         traffic: "Traffic",
         backend: str,
         model: str,
-        by_backend: Tally,
-        by_model: Tally,
         window: _TrafficWindow,
         place: str = "",
     ) -> None:
@@ -128,12 +129,10 @@ class Ticket:
         self.model = model
         self.place = place
         self._traffic = traffic
-        self._by_backend = by_backend
-        self._by_model = by_model
         self._window = window
         self._closed = False
-        by_backend.start()
-        by_model.start()
+        window.by_backend.start()
+        window.by_model.start()
         window.started += 1
         window.in_flight += 1
         self.running = window.in_flight
@@ -144,18 +143,19 @@ class Ticket:
     def first_byte(self, seconds: float) -> None:
         """Record how long the first body byte took."""
         self.first_byte_s = seconds
-        self._by_backend.first_bytes.append(seconds)
-        self._by_model.first_bytes.append(seconds)
+        window = self._window
+        window.by_backend.first_bytes.append(seconds)
+        window.by_model.first_bytes.append(seconds)
 
     def tokens(self, prompt: int, completion: int) -> None:
         """Record the token counts of the response's `usage`."""
-        for tally in (self._by_backend, self._by_model):
+        for tally in (self._window.by_backend, self._window.by_model):
             tally.tokens_in += prompt
             tally.tokens_out += completion
 
     def estimated_tokens(self, completion: int) -> None:
         """Count the completion tokens of an answer without `usage`."""
-        for tally in (self._by_backend, self._by_model):
+        for tally in (self._window.by_backend, self._window.by_model):
             tally.tokens_out_estimated += completion
 
     def close(self, outcome: Outcome) -> None:
@@ -163,16 +163,17 @@ class Ticket:
         if self._closed:
             return
         self._closed = True
-        self._by_backend.end(outcome)
-        self._by_model.end(outcome)
-        self._window.in_flight -= 1
+        window = self._window
+        window.by_backend.end(outcome)
+        window.by_model.end(outcome)
+        window.in_flight -= 1
         if outcome == "ok":
-            self._window.ok += 1
+            window.ok += 1
         elif outcome == "failed":
-            self._window.failed += 1
+            window.failed += 1
         self._traffic.release(self.backend, self.model, self.place)
-        if self._window.on_end is not None:
-            self._window.on_end()
+        if window.on_end is not None:
+            window.on_end()
 
 
 class Traffic:
@@ -205,22 +206,31 @@ class Traffic:
     def start(self) -> None:
         """Count a client's request that begins."""
         self.router.start()
-        self._on_change()
+        if not self._has_changed:
+            self._on_change()
 
     def end(self, outcome: Outcome) -> None:
         """Count its end."""
         self.router.end(outcome)
-        self._on_change()
+        if not self._has_changed:
+            self._on_change()
 
     def reserve(self, backend: str, model: str, place: str = "") -> Ticket:
         """Count an attempt as in flight, before anything is awaited; `place` is one behind the backend."""
-        self._leaving.discard(backend)
+        if self._leaving:
+            self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
         if place:
             key = load_key(backend, place)
             self.load[key] = self.load.get(key, 0) + 1
-        by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
-        return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
+        route = (backend, model)
+        window = self._routes.get(route)
+        if window is None:
+            window = self._add_window(route)
+        if not self._has_changed:
+            self._on_change()
+        self._changed_routes.add(route)
+        return Ticket(self, backend, model, window, place)
 
     def in_flight(self, backend: str, place: str, model: str) -> int:
         """Return the requests in flight on one route; a place is counted as a whole."""
@@ -238,7 +248,8 @@ class Traffic:
         else:
             self._waiting.pop(model, None)
         self._changed_waiting[model] = count
-        self._on_change()
+        if not self._has_changed:
+            self._on_change()
 
     def waiting(self) -> Mapping[str, int]:
         """Return how many requests wait, by model, of the models for which some do."""
@@ -253,7 +264,8 @@ class Traffic:
             if not self.load[key]:
                 del self.load[key]
         self._changed_routes.add((backend, model))
-        self._on_change()
+        if not self._has_changed:
+            self._on_change()
         if backend in self._leaving:
             self.forget(backend)
 
@@ -315,20 +327,20 @@ class Traffic:
         changed, self._changed_waiting = self._changed_waiting, {}
         return changed
 
-    def _window(self, backend: str, model: str) -> _TrafficWindow:
-        key = (backend, model)
-        window = self._routes.get(key)
-        if window is None:
-            on_end = self._on_end.get(backend)
-            window = self._routes[key] = _TrafficWindow(None if on_end is None else partial(on_end, model))
-        self._on_change()
-        self._changed_routes.add(key)
+    def _add_window(self, route: tuple[str, str]) -> _TrafficWindow:
+        backend, model = route
+        on_end = self._on_end.get(backend)
+        window = self._routes[route] = _TrafficWindow(
+            self._tally(self._backends, backend),
+            self._tally(self._models, model),
+            None if on_end is None else partial(on_end, model),
+        )
         return window
 
     def _on_change(self) -> None:
-        if not self._has_changed:
-            self._has_changed = True
-            self._on_activity()
+        """Tell of the first change after `drain`; callers look at `_has_changed` first, which spares most calls."""
+        self._has_changed = True
+        self._on_activity()
 
     @staticmethod
     def _tally(tallies: dict[str, Tally], key: str) -> Tally:

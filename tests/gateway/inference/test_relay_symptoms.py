@@ -8,6 +8,7 @@ from faults.held import HeldEngine
 from faults.raw import complete
 from gateway.rig import Rig
 from meshlight.domain.errors import MeshlightError
+from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.mesh.traffic import Symptoms
 from meshlight.simulator.engine import SimulatedEngine
@@ -46,8 +47,9 @@ def told(rig: Rig) -> Recorded:
 async def test_a_good_answer_tells_only_what_its_prompt_counted(rig: Rig, told: Recorded) -> None:
     async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine)
-        await rig.send()
-        await rig.send(stream=True)
+        for stream in (False, True):
+            await rig.send(messages=[{"role": "user", "content": "hi " * LEARNED_FROM}], stream=stream)
+        await rig.send()  # too small for anything to be learned from its count
     assert (told.failures, told.departures) == ([], [])
     assert [(backend, model) for backend, model, _ in told.prompts] == [("a", "m")] * len(told.prompts)
     assert told.prompts[0][2] > 0

@@ -7,7 +7,7 @@ import pytest
 
 from fake_clock import Clock, FakeTimer, backend
 from meshlight.domain.backend import Backend
-from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
+from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer, FirstByteTimers
 
 
 class Eye:
@@ -43,12 +43,14 @@ class Wait:
         self.loop = Loop()
         self.eye = Eye(self.loop)
         self.cancellation = Cancellation()
+        self.waiting: set[Cancellation] = set()
         self.first_byte_timer = FirstByteTimer(
             backend("a", first_byte_s=first_byte_s),
             self.cancellation,
             self.eye,
-            self.loop,
+            FirstByteTimers(self.loop),
             may_leave=may_leave,
+            waiting=self.waiting,
         )
 
     async def after(self, seconds: float) -> Cause | None:
@@ -97,3 +99,33 @@ async def test_the_backends_own_limit_ends_every_wait(limit_s: float) -> None:
     wait = Wait(first_byte_s=limit_s)
     assert await wait.after(limit_s - 0.1) is None
     assert await wait.after(0.11) == "first-byte"
+
+
+async def test_waits_of_the_same_second_share_a_timer_and_each_has_its_own_time() -> None:
+    wait = Wait()
+    timers = FirstByteTimers(wait.loop)
+    looks: list[float] = []
+
+    class Look(Eye):
+        def request_probe(self, backend: Backend) -> None:
+            looks.append(round(wait.loop.now - 1000, 3))
+            super().request_probe(backend)
+
+    def one() -> FirstByteTimer:
+        return FirstByteTimer(
+            backend("a"), wait.cancellation, Look(wait.loop), timers, may_leave=True, waiting=wait.waiting
+        )
+
+    wait.first_byte_timer.end()
+    first, second, third = one(), one(), one()
+    wait.loop.pass_time(0.4)
+    later = one()
+    second.end()
+    assert len(wait.loop.armed) == 2  # the one of `wait`, which finds nothing to do, and the one of the four
+    wait.loop.pass_time(1.1)
+    assert looks == [1.0, 1.0, 1.4]
+    for timer in (first, third, later):
+        timer.end()
+        timer.end()
+    assert not wait.loop.armed
+    assert not wait.waiting

@@ -1,7 +1,7 @@
 """The guard: checks every request before anything else does, by Host, Origin, key and size."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from meshlight.domain.allowed_callers import is_allowed_host
@@ -79,8 +79,11 @@ class Guard:
         ports = "|".join(re.escape(end.decode()) for end in ends)
         self._loopback = re.compile(rf"(?:127(?:\.(?:0|[1-9]\d{{0,2}})){{3}}|localhost)(?:{ports})".encode())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or answer it with an error."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Let the request through, or answer it with an error.
+
+        It checks at once and returns what is to be awaited: a coroutine of its own would cost with each wait.
+        """
         if scope["type"] == "http":
             normalize_path(scope)
             origin = b""
@@ -92,20 +95,16 @@ class Guard:
             try:
                 if origin and is_preflight(scope):
                     self._check_host(dict(scope["headers"]), settings)
-                    await answer_preflight(scope, send)
-                    return
+                    return answer_preflight(scope, send)
                 limit = self._check(scope, settings, origin)
             except MeshlightError as error:
-                await error_response(error, scope["path"]).send(send)
-                return
+                return error_response(error, scope["path"]).send(send)
             if limit:
-                await self._limit_body(scope, receive, send, limit)
-            else:
-                await self._app(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1008})
+                return self._limit_body(scope, receive, send, limit)
+            return self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            return self._app(scope, receive, send)
+        return send({"type": "websocket.close", "code": 1008})
 
     def _check(self, scope: Scope, settings: Config, shared: bytes) -> int:
         """Raise the error for a refused request; return the limit for a body whose size is not known, else 0."""
@@ -119,7 +118,7 @@ class Guard:
         wants_key = self._check_host(headers, settings)
         if shared:
             wants_key = True
-        else:
+        elif b"origin" in headers or b"sec-fetch-site" in headers:
             self._check_site(headers, method, path)
         if method == "OPTIONS":
             raise MethodNotAllowed(

@@ -6,7 +6,7 @@ as `/v1/score`.
 """
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -173,12 +173,11 @@ class InferenceDispatch:
         self._app = app
         self._inference = inference
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"].startswith(_PREFIXES):
-            await self._inference(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return self._inference(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 def _list_protocol(path: str, scope: Scope) -> str:

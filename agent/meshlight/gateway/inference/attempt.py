@@ -130,7 +130,7 @@ async def open_route(
         first_byte_timer.end()
         if runner.response is not None and not isinstance(started, StartedResponse):
             runner.response.abort()
-    ended = runner.counted(started)
+    ended = runner.counted(started) if runner.sends > 1 else started
     if link.on_demand is not None and isinstance(ended, StartedResponse):
         return replace(ended, why_lost=runner.why_lost, served_as=runner.served_as)
     return ended
@@ -166,10 +166,9 @@ def build_upstream_request(
             dropped = (*dropped, *removed)
         path = f"/v1/{operation}"
     else:
-        path, body = (
-            inbound.target_for(model),
-            without_own_state(operation, inbound.body_for(model), kind.kind),
-        )
+        path, body = inbound.target_for(model), inbound.body_for(model)
+        if operation in READ_OPERATIONS:
+            body = without_own_state(operation, body, kind.kind)
         if inbound.stored is not None:
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     template = link.template(operation)
@@ -270,14 +269,25 @@ class _AttemptRunner:
     async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and again where the backend's refusal was about the form and not the request."""
         while True:
-            upstream_request = await self._build()
+            upstream_request = self._built_at_once() or await self._build()
             if isinstance(upstream_request, Immediate):
                 return StartedResponse(
                     ImmediateResponse(upstream_request.content_type, len(upstream_request.body)),
                     upstream_request.body,
                 )
-            self.response = response = await self._send(upstream_request)
-            if response is None:
+            self.is_sent = True
+            try:
+                self.response = response = await upstream_request.upstream.send(
+                    "POST",
+                    upstream_request.target,
+                    upstream_request.headers,
+                    upstream_request.body,
+                    fresh=self._policy.new_connection,
+                    resend=self._policy.resend,
+                    counter=self,
+                )
+            except ConnectError as unreached:
+                await self._start_again(unreached)
                 continue
             if is_refusal(response):
                 refusal, is_complete = await read_refusal(response)
@@ -306,26 +316,20 @@ class _AttemptRunner:
             if not self._can_improve(refusal):
                 return failed_by_refusal(self.route(), refusal, is_complete, upstream_request.translator)
 
-    async def _send(self, upstream_request: UpstreamRequest) -> Response | None:
-        """Send it; None when the engine ended before it could be reached, so that it is started again: once."""
-        self.is_sent = True
-        try:
-            return await upstream_request.upstream.send(
-                "POST",
-                upstream_request.target,
-                upstream_request.headers,
-                upstream_request.body,
-                fresh=self._policy.new_connection,
-                resend=self._policy.resend,
-                counter=self,
-            )
-        except ConnectError:
-            if self._is_started_again:
-                raise
-            self._is_started_again = True
-            if await self.why_lost() is None:
-                raise
-        return None
+    async def _start_again(self, error: ConnectError) -> None:
+        """Have the engine started again that ended before it could be reached, once; raises the error otherwise."""
+        if self._is_started_again:
+            raise error
+        self._is_started_again = True
+        if await self.why_lost() is None:
+            raise error
+
+    def _built_at_once(self) -> UpstreamRequest | Immediate | None:
+        """Build the request, if that needs no look elsewhere and no work that may be long."""
+        inbound, link = self._inbound, self._link
+        if self._is_translated or link.channel is not None or inbound.operation in READ_OPERATIONS:
+            return None
+        return build_upstream_request(inbound, self._model, link, None, self._node_id, translated=False)
 
     async def _build(self) -> UpstreamRequest | Immediate:
         """Find the model's route, and build the request for it; a large body is translated beside the event loop."""

@@ -89,23 +89,17 @@ def read_fields(body: bytes) -> Fields:
 
     Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
     """
-    found = _read_usual(body) if len(body) <= _SMALL else None
-    return _read_any(body) if found is None else found
-
-
-def _read_usual(body: bytes) -> Fields | None:
-    """Read a body in which each deciding name plainly occurs once at most; None if this one is not so simple.
-
-    A name that its quotes enclose only once can't be a key twice, unless a key is written with escapes.
-    """
-    if b"\\u00" in body or (
-        body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or body.count(b'"store"') > 1
+    # A name that its quotes enclose only once can't be a key twice, unless a key is written with escapes.
+    if (
+        len(body) > _SMALL
+        or b"\\u00" in body
+        or (body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or body.count(b'"store"') > 1)
     ):
-        return None
+        return _read_any(body)
     try:
         found = _usual.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+        return _read_any(body)
     return Fields(found.model, found.stream is True, found.store is True, None)
 
 

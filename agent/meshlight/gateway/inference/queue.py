@@ -100,6 +100,8 @@ class ModelQueue:
         self._queues: SlotQueues[_Sleeper] = SlotQueues(
             slots, traffic.in_flight, lambda sleeper: sleeper.place.routes(), longest
         )
+        self.waiting_models = self._queues.queues.keys()
+        """The models for which requests wait: of others, nothing that is freed has to be told."""
         self._last_waits: dict[str, float] = {}
         """How long the last request waited that got a slot, by model, while others wait."""
 

@@ -26,7 +26,13 @@ from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
-from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
+from meshlight.gateway.inference.retry_policy import (
+    EXTRA_ATTEMPTS,
+    RetryBudget,
+    RetryPolicy,
+    allows_next,
+    policy_for,
+)
 from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser
 from meshlight.gateway.inference.route_errors import (
     all_busy,
@@ -37,7 +43,7 @@ from meshlight.gateway.inference.route_errors import (
 )
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
-from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
+from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer, FirstByteTimers
 from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
@@ -106,6 +112,7 @@ class Relay:
         )
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
+        self._timers: FirstByteTimers | None = None
         registry.listen(self._on_change)
 
     async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:
@@ -391,7 +398,9 @@ class Relay:
         ticket = self._traffic.reserve(backend.id, score.model, place)
         outcome: Outcome = "failed"
         try:
-            started = await self._open_route(score, link, inbound, cancellation)
+            policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
+            timer = self._first_byte_timer(link, place, policy, cancellation)
+            started = await open_route(inbound, score, link, self._node_id, policy, cancellation, timer)
             if isinstance(started, FailedAttempt):
                 return replace(started, place=place) if place else started
             ticket.first_byte(self._clock() - started_at)
@@ -420,6 +429,7 @@ class Relay:
             self._record_success(backend.id, score)
             counts = self._record_tokens(ticket, tap, inbound)
             if counts is not None and len(inbound.body) >= LEARNED_FROM:
+                self._traffic.symptoms.prompt(backend.id, score.model, inbound.body, counts[0])
                 self._learn_size(inbound, link, score, counts)
             if response.status < 300:
                 self._chooser.record_answer(
@@ -432,35 +442,32 @@ class Relay:
             raise
         finally:
             ticket.close(outcome)
-            if self._queue is not None:
+            if self._queue is not None and score.model in self._queue.waiting_models:
                 self._queue.freed(score.model)
+            if place and not self._waiting.get((backend.id, place), True):  # places come and go
+                del self._waiting[backend.id, place]
         return outcome
 
-    async def _open_route(
-        self,
-        score: RouteScore,
-        link: BackendConnection,
-        inbound: InferenceRequest,
-        cancellation: Cancellation,
-    ) -> StartedResponse | FailedAttempt:
-        """Send the request and wait for its first byte, for as long as that is not in vain."""
-        backend, place = link.backend, score.place
-        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
-        waiting = self._waiting.setdefault((backend.id, place), set())
-        watcher = _PlaceWatcher(self._registry, link, place) if place else self
-        first_byte_timer = FirstByteTimer(
-            backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=policy.may_leave
+    def _first_byte_timer(
+        self, link: BackendConnection, place: str, policy: RetryPolicy, cancellation: Cancellation
+    ) -> FirstByteTimer:
+        """Return the timer that ends the wait for a first byte as soon as it is in vain."""
+        backend = link.backend
+        waiting = self._waiting.get((backend.id, place))
+        if waiting is None:
+            waiting = self._waiting[backend.id, place] = set()
+        return FirstByteTimer(
+            backend,
+            cancellation,
+            _PlaceWatcher(self._registry, link, place) if place else self,
+            self._timers or self._first_timers(),
+            may_leave=policy.may_leave,
+            waiting=waiting,
         )
-        if policy.may_leave:
-            waiting.add(cancellation)
-        try:
-            return await open_route(
-                inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
-            )
-        finally:
-            waiting.discard(cancellation)
-            if place and not waiting:  # places come and go
-                self._waiting.pop((backend.id, place), None)
+
+    def _first_timers(self) -> FirstByteTimers:
+        self._timers = FirstByteTimers(asyncio.get_running_loop())
+        return self._timers
 
     def _headers(
         self,
@@ -472,9 +479,11 @@ class Relay:
         choice: Choice | None,
     ) -> list[tuple[bytes, bytes]]:
         """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
-        self._record_notes(link, started)
+        if link.is_metered or started.notes:
+            self._record_notes(link, started)
         headers, is_peer = started.response.headers, link.kind.group == "peer"
-        extra = _own_headers(headers, link.backend.id, sends_of(failures) + started.sends, inbound)
+        sends = sends_of(failures) + started.sends if failures else started.sends
+        extra = _own_headers(headers, link.backend.id, sends, inbound)
         if choice is not None and inbound.guest is None:
             extra.append(choice.header(is_first=not failures))
         if inbound.head.model != score.model or is_peer:
@@ -553,7 +562,6 @@ class Relay:
         """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
         if (counts := tap.read()) is not None:
             ticket.tokens(*counts)
-            self._traffic.symptoms.prompt(ticket.backend, ticket.model, inbound.body, counts[0])
             return counts
         if inbound.operation in _TEXT_STREAMS:
             estimated = tap.estimate()

@@ -71,7 +71,7 @@ def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> He
     Raises BadRequest when it has no model (NoModelInBody for JSON), or when another reader might find another one in
     it. A guest's body may not name models beside it.
     """
-    if is_form(content_type):
+    if content_type != JSON and is_form(content_type):
         start, end = model_span(body, content_type)
         try:
             return Head(checked_model(body[start:end].decode()))
@@ -91,7 +91,8 @@ def checked_model(value: str | None) -> str:
         raise NoModelInBody(
             "The request names no model.", 'Add "model"; GET /v1/models lists those there are.', param="model"
         )
-    check_name(value)
+    if len(value) > NAME_MAX:
+        check_name(value)
     return value
 
 

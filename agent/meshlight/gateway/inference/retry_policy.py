@@ -103,7 +103,8 @@ class RetryBudget:
 
     def record_request(self, now: float) -> None:
         """Count a request towards the share."""
-        self._advance(now)
+        if now - self._start >= BUDGET_WINDOW_S / 2:
+            self._advance(now)
         self._requests += 1
 
     def allows(self, failures: int, last_tier: Tier, now: float) -> bool:

@@ -95,10 +95,10 @@ class UsageTap:
 
     def feed(self, data: bytes) -> None:
         """Take note of a piece of the body."""
-        if len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
-        self._tail.append(data)
         size = len(data)
+        if self.total < _HEAD:
+            self._head += data[: _HEAD - self.total]
+        self._tail.append(data)
         self._size += size
         self.total += size
         while self._size - len(self._tail[0]) >= _TAIL:
@@ -106,7 +106,8 @@ class UsageTap:
 
     def tail(self) -> bytes:
         """Return the last bytes that were passed on."""
-        return b"".join(self._tail)[-_TAIL:]
+        pieces = self._tail
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces))[-_TAIL:]
 
     def estimate(self) -> int:
         """Return about how many tokens a stream without `usage` had: engines send an event for each.
@@ -142,7 +143,8 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
     if start == -1:
         return None, None
     rest = text[start : start + _NEAR]
-    return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+    prompt, completion = _PROMPT.search(rest), _COMPLETION.search(rest)
+    return int(prompt[1]) if prompt else None, int(completion[1]) if completion else None
 
 
 def read_timings(tail: bytes) -> tuple[tuple[int, float], tuple[int, float]] | None:

@@ -7,7 +7,7 @@ import asyncio
 from typing import Literal, Protocol
 
 from meshlight.domain.backend import Backend
-from meshlight.domain.clock import Loop
+from meshlight.domain.clock import Loop, Timer
 
 Cause = Literal["left", "fell", "first-byte", "idle"]
 
@@ -72,39 +72,89 @@ class HealthWatcher(Protocol):
         """Whether the backend's probes fail now."""
 
 
+class FirstByteTimers:
+    """The waits for a first byte that are in their first second: most end within it, so they share one timer."""
+
+    __slots__ = ("_is_set", "loop", "waits")
+
+    def __init__(self, loop: Loop) -> None:
+        self.waits: dict[FirstByteTimer, float] = {}
+        """Each with when it began, oldest first."""
+        self.loop = loop
+        self._is_set = False
+
+    def add(self, wait: "FirstByteTimer", now: float) -> None:
+        """Check a wait after a second, if it is still there."""
+        self.waits[wait] = now
+        if not self._is_set:
+            self._is_set = True
+            self.loop.call_later(PROBE_AFTER_S, self._check)
+
+    def _check(self) -> None:
+        waits, now = self.waits, self.loop.time()
+        while waits:
+            wait, since = next(iter(waits.items()))
+            if now - since + _SLACK_S < PROBE_AFTER_S:
+                self.loop.call_later(since + PROBE_AFTER_S - now, self._check)
+                return
+            del waits[wait]
+            wait.check()
+        self._is_set = False
+
+
 class FirstByteTimer:
     """The timer of one wait for a first byte; `end` it in any case.
 
     It fires `first-byte` at the backend's own limit, and `fell` if the request may leave (`may_leave`) and the
     backend was down at the start and still is. A backend that goes down meanwhile is noticed by the relay, which
-    listens to the registry.
+    listens to the registry and knows the requests that may leave by `waiting`, where this one is until the end.
     """
 
-    __slots__ = ("_backend", "_cancellation", "_loop", "_may_leave", "_since", "_timer", "_watcher")
+    __slots__ = (
+        "_backend",
+        "_cancellation",
+        "_may_leave",
+        "_since",
+        "_timer",
+        "_timers",
+        "_waiting",
+        "_watcher",
+    )
 
     def __init__(
         self,
         backend: Backend,
         cancellation: Cancellation,
         watcher: HealthWatcher,
-        loop: Loop,
+        timers: FirstByteTimers,
         *,
         may_leave: bool,
+        waiting: set[Cancellation],
     ) -> None:
         self._backend = backend
         self._cancellation = cancellation
         self._watcher = watcher
         self._may_leave = may_leave
-        self._loop = loop
-        self._since = loop.time()
-        self._timer = loop.call_later(min(PROBE_AFTER_S, backend.first_byte_s), self._check)
+        self._timers = timers
+        self._since = now = timers.loop.time()
+        self._timer: Timer | None = None
+        if backend.first_byte_s >= PROBE_AFTER_S:
+            timers.add(self, now)
+        else:
+            self._timer = timers.loop.call_later(backend.first_byte_s, self.check)
+        self._waiting = waiting
+        if may_leave:
+            waiting.add(cancellation)
 
     def end(self) -> None:
         """Stop: the wait is over."""
-        self._timer.cancel()
+        if self._timers.waits.pop(self, None) is None and self._timer is not None:
+            self._timer.cancel()
+        self._waiting.discard(self._cancellation)
 
-    def _check(self) -> None:
-        waited_s = self._loop.time() - self._since
+    def check(self) -> None:
+        """Look whether the wait is in vain."""
+        waited_s = self._timers.loop.time() - self._since
         limit_s = self._backend.first_byte_s
         if waited_s + _SLACK_S >= limit_s:
             self._cancellation.fire("first-byte")
@@ -112,4 +162,4 @@ class FirstByteTimer:
             self._cancellation.fire("fell")
         else:
             self._watcher.request_probe(self._backend)
-            self._timer = self._loop.call_later(min(PROBE_AGAIN_S, limit_s - waited_s), self._check)
+            self._timer = self._timers.loop.call_later(min(PROBE_AGAIN_S, limit_s - waited_s), self.check)

@@ -13,7 +13,8 @@ from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 OFFER = "meshlight.offer"
 """The key in `scope["extensions"]` of a request's `RequestCycle.offer`."""
 _BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
-_BAD_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_PLAIN = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
+"""What a head may hold beside the ends of its lines."""
 _REMEMBERED_MAX = 1_024
 _names: dict[bytes, bytes] = {}
 """Header name → as it is sent, empty for those that are never sent. Nearly always the same few."""
@@ -25,6 +26,8 @@ _JOINED_BYTES = 65_536
 CORS_HEADERS = "meshlight.cors_headers"
 """The key, in the start of an answer, of the headers by which the guard lets a page of another origin read it."""
 _BODILESS = frozenset({204, 304})
+_OVER: Scope = {}
+"""The scope of a request that is over."""
 _INVALID = "A response header holds a character that no header may hold."
 
 
@@ -131,6 +134,8 @@ class RequestCycle:
             # Aborted, failed or cancelled: the client must see that the answer is incomplete.
             if not self.is_complete and not self.disconnected:
                 self._connection.aborted(self)
+            # The scope holds `offer`, and so this object: in a circle, they would wait for the garbage collector.
+            self.scope = _OVER
 
     def _require_start(self) -> None:
         if not self.is_started and not self.disconnected:
@@ -210,8 +215,7 @@ class RequestCycle:
         lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
         head = b"".join(lines)
         # One check of the whole head: a line more than was written means that a value contained one.
-        breaks = len(lines) + (not keep_alive)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or _BAD_HEAD.search(head):
+        if head.translate(None, _PLAIN) != b"\r\n" * (len(lines) + (not keep_alive)):
             raise RuntimeError(_INVALID)
         self.keep_alive, self._chunked, self._remaining = keep_alive, chunked, remaining
         self._head = head
