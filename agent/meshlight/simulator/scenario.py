@@ -138,7 +138,7 @@ class Scenario:
     def backends(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; available only while the scenario runs."""
         near = tuple(
-            replace(found, slots=1) if engine is self.mlx else found
+            replace(found, slots={self.mlx: 1, self.vllm: 4}.get(engine))
             for engine in self.engines
             for found in (_describe(engine, "machine"),)
         )
@@ -185,6 +185,11 @@ class Scenario:
         """Stop all."""
         for server in self._servers:
             await server.stop()
+
+    def cool(self) -> None:
+        """Let the engines have only those models in memory that they began with."""
+        for engine in self.engines:
+            engine.facts.loaded = set(engine.models[:1])
 
     def describe(self) -> str:
         """Return lines that list each backend's address and key, and how to break and repair it."""

@@ -16,12 +16,15 @@ import { History, STEP_MS } from "./history.js";
 import { FOLD_KEY, LOCAL_ID, fromAnswer, lookOf, placedModels, withLocalEvent } from "./local_models.js";
 import { applyEvent, fromSnapshot, routeKey } from "./mesh.js";
 import { loadSettings, saveSettings, writeHash } from "./settings.js";
+import { doorsOf } from "./slots.js";
 import { Store } from "./store.js";
 
 /** Counters of running traffic are brought up to date this often. */
 const COUNTERS_MS = 500;
 /** @type {Map<string, number>} */
 const NO_RATES = new Map();
+/** @type {AppState["queues"]} */
+const NO_QUEUES = new Map();
 /** @type {Set<string>} */
 const NO_ROUTES = new Set();
 
@@ -59,6 +62,7 @@ export class App {
       unfolded: false,
       activeRoutes: new Set(),
       rates: NO_RATES,
+      queues: NO_QUEUES,
       filters: decodeFilters(hash.hide),
       query: hash.q ?? "",
       matches: null,
@@ -183,6 +187,7 @@ export class App {
       activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
       rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
       historyVersion: this.history.version,
+      queues: sameQueues(state.queues, statusThen ? NO_QUEUES : doorsOf(mesh, shown)),
     });
     const end = this.rates.nextChange(now, state.reducedMotion);
     if (end !== null) this.activityTimer = window.setTimeout(() => this.update(), end - now + 20);
@@ -321,6 +326,10 @@ function serversOf(shown, unused) {
 /** @param {Mesh["offered"]} offered */
 const unusedRoutes = (offered) =>
   new Set([...offered].flatMap(([model, ids]) => ids.map((id) => routeKey(id, model))));
+
+/** @param {AppState["queues"]} before @param {AppState["queues"]} now */
+const sameQueues = (before, now) =>
+  before.size === now.size && [...now].every(([key, model]) => before.get(key) === model) ? before : now;
 
 /** @param {Set<string>} a @param {Set<string>} b */
 const sameItems = (a, b) => a.size === b.size && [...a].every((item) => b.has(item));

@@ -1,9 +1,24 @@
 /** The panels of user and router. */
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { findingsSection } from "./findings.js";
-import { facts, linkTo } from "./parts.js";
+import { ageOf } from "../core/slots.js";
+import { facts, item, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
-import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
+import { formatDuration, displayName, formatCount, joined, loadedWords, plural } from "../core/format.js";
+
+/** Where a request went, and why there. @param {Decision} decision @param {string} backend */
+function decisionLine({ model, count, why, kept, loaded, waited_s, age_s, at }, backend) {
+  const said = joined(
+    displayName(why),
+    kept !== null && !/conversation/.test(why) && `conversation ${kept ? "kept" : "moved"}`,
+    loaded === false ? "loaded first" : loadedWords(loaded),
+    waited_s && `waited ${formatDuration(waited_s)}`,
+    `${formatDuration(ageOf(age_s, at))} ago`,
+  );
+  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [said]);
+  line.prepend(h("span", { "aria-hidden": "true", text: loaded ? "●" : loaded === false ? "○" : "" }));
+  return line;
+}
 
 /** @param {PanelContext} context @returns {PanelSheet} */
 export function userSheet({ store, select }) {
@@ -57,11 +72,13 @@ export function routerSheet({ store, uptime }) {
   const reason = h("p", { class: "lead" });
   /** @type {string[]|null} */
   let shownNotices = null;
+  const requests = h("ul", { class: "changes" });
+  const last = h("section", { hidden: true }, h("h3", { text: "Last requests" }), requests);
   const notices = h("ul", { class: "notices", "data-status": "warming" });
   return {
     title: () => "Router",
     kind: "This Meshlight",
-    body: [reason, notices, findings.el, list.el],
+    body: [reason, notices, findings.el, last, list.el],
     update() {
       const { mesh } = store.state;
       if (!mesh) return;
@@ -86,6 +103,12 @@ export function routerSheet({ store, uptime }) {
       list.set("Name", displayName(router.name));
       list.set("Version", router.version);
       list.set("Node id", router.node_id);
+      last.hidden = !mesh.decisions.length;
+      requests.replaceChildren(
+        ...mesh.decisions
+          .map((d) => decisionLine(d, mesh.backends.get(d.backend)?.name ?? d.backend))
+          .reverse(),
+      );
       if (mesh.notices === shownNotices) return;
       shownNotices = mesh.notices;
       notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));
