@@ -138,4 +138,6 @@ async def test_a_peer_that_may_manage_unloads_a_model_of_the_other_machine_by_a_
         await unload.click()
         await expect(page.locator("#panel .message").first).to_have_text("Unloaded: its memory is free.")
         assert (await ben.http.get("/mesh/models")).json()["models"][0]["state"] == "on-disk"
-        await expect(page.locator("#panel .facts")).to_contain_text("loads on the first request", timeout=SOON)
+        await expect(page.locator("#panel .facts")).to_contain_text(
+            "loads on the first request", timeout=SOON
+        )

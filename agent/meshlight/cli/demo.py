@@ -61,8 +61,9 @@ def demo(ctx: click.Context, *, port: int | None, open_page: bool, traffic: bool
 
     Starts simulated llama.cpp, Ollama, vLLM, MLX and LM Studio engines, a Backend.AI cluster, a Continuum Router and
     three clouds on this machine, and a service that uses only them. No model runs: all answers are scripted. Some
-    requests are sent all the time, so that the page shows where each one goes and why. One backend fails on purpose, and nearly all have a switch for faults. Your own settings, keys and backends are not
-    changed, and nothing is sent to the network.
+    requests are sent all the time, so that the page shows where each one goes and why. One backend fails on purpose,
+    and nearly all have a switch for faults. Your own settings, keys and backends are not changed, and nothing is sent
+    to the network.
     """
     if port is not None and not is_port_free(port):
         raise ServiceError(f"Port {port} is taken.", "Leave out --port to use a free one.")
@@ -93,7 +94,11 @@ async def _run(port: int, *, open_page: bool, traffic: bool) -> int:
                     _print_welcome(new_console(), home, link, scenario)
                     if open_page:
                         await asyncio.to_thread(_open_page, paths.runtime_file)
-                    sending = asyncio.create_task(send_requests(paths.runtime_file, scenario.cool)) if traffic else None
+                    sending = (
+                        asyncio.create_task(send_requests(paths.runtime_file, scenario.cool))
+                        if traffic
+                        else None
+                    )
                     await asyncio.wait({ended, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
                     if sending is not None:
                         sending.cancel()

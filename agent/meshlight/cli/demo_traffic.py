@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from meshlight.domain.api_types import Identity
 from meshlight.domain.config import Runtime
+from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 from meshlight.domain.proof import CHALLENGE_BYTES, is_proof
 
 if TYPE_CHECKING:
@@ -108,13 +109,13 @@ async def _send(runtime_file: Path, wish: Wish, number: int) -> None:
 
     # A service that ends, or answers with an error, is what a demo may show.
     with suppress(httpx.HTTPError, OSError, ValueError, msgspec.MsgspecError):
-        runtime = msgspec.json.decode(runtime_file.read_bytes(), type=Runtime)
+        runtime, key = await asyncio.to_thread(_read, runtime_file)
         # One connection, so that the service that has proven itself is the one that is shown the key.
         limits = httpx.Limits(max_connections=1)
         async with httpx.AsyncClient(
             base_url=runtime.url, limits=limits, timeout=TIMEOUT_S, trust_env=False
         ) as client:
-            key = await _proven_key(client, runtime)
+            await _prove(client, runtime, key)
             head = {"authorization": f"Bearer {key}", "user-agent": wish.app}
             body = {
                 "model": wish.model,
@@ -127,12 +128,16 @@ async def _send(runtime_file: Path, wish: Wish, number: int) -> None:
                     pass
 
 
-async def _proven_key(client: "httpx.AsyncClient", runtime: Runtime) -> str:
-    """Return the local key once the service has proven that it knows it; raises ValueError if it does not."""
-    key = Path(runtime.key_file).read_text("ascii").strip()
+def _read(runtime_file: Path) -> tuple[Runtime, str]:
+    """Return where the service is, which may have been started anew, and the key that it takes."""
+    runtime = msgspec.json.decode(runtime_file.read_bytes(), type=Runtime)
+    return runtime, OWN_VARIABLES.get(KEY, "").strip() or Path(runtime.key_file).read_text("ascii").strip()
+
+
+async def _prove(client: "httpx.AsyncClient", runtime: Runtime, key: str) -> None:
+    """Raise ValueError if the service does not know the key, before it is told."""
     challenge = secrets.token_hex(CHALLENGE_BYTES)
     answer = await client.get("/healthz", params={"challenge": challenge})
     proof = msgspec.json.decode(answer.content, type=Identity).proof
     if not isinstance(proof, str) or not is_proof(proof, key, challenge, runtime.instance):
         raise ValueError("another service")
-    return key

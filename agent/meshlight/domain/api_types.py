@@ -133,8 +133,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     requests: Workload | None = None
     waiting: int = 0
     """Requests that wait for a free slot at any of its backends."""
-    queue: QueueView | None = None
-    """Who they are and how long they wait; None while none waits."""
+    queue: QueueView | UnsetType = UNSET
+    """Who they are and how long they wait; absent while none waits."""
 
 
 class RouterView(Struct, frozen=True, kw_only=True):
@@ -275,7 +275,7 @@ def snapshot_view(  # noqa: PLR0913 - all that a snapshot is made of
                 backends=ids,
                 requests=by_model.get(model),
                 waiting=waiting.get(model, 0),
-                queue=queue(model) if model in waiting else None,
+                queue=(queue(model) if model in waiting else None) or UNSET,
             )
             for model, ids in snapshot.routes.items()
         ),

@@ -44,7 +44,7 @@ const NO_MODEL = { requests: null, queue: null };
 const DECISIONS_KEPT = 10;
 
 /** With when it came, for its ages go on. @template T @param {T} sent @returns {T & {at:number}} */
-const dated = (sent) => /** @type {any} */ (sent && { ...sent, at: Date.now() });
+const dated = (sent) => /** @type {any} */ (sent ? { ...sent, at: Date.now() } : null);
 
 /** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */
 function withDefaults(usual, sent) {
