@@ -61,17 +61,17 @@ ROUND = (
     Wish(at_s=10.0, app=CHAT, model="llama-3.2-3b", turn=2),
     # Three of four slots, for a while.
     *(
-        Wish(at_s=11.0 + n, app=app, model="mistral-small-24b", words=f"LOOP {n}", tokens=900)
+        Wish(at_s=11.0 + n, app=app, model="mistral-small-24b", words=f"LOOP {n}", tokens=600)
         for n, app in enumerate((CODE, AGENT, CHAT))
     ),
-    # It is loaded where it was asked for by name; then only its context decides.
+    # It is loaded where it was asked for by name; once that is known, only its context decides.
     Wish(at_s=14.0, app=CODE, model="demo-llama-cpp/qwen3-8b"),
     Wish(at_s=16.0, app=CODE, model="gemma3:4b"),
-    Wish(at_s=22.0, app=CODE, model="qwen3-8b", words=LONG_PROMPT, tokens=200),
-    Wish(at_s=23.0, app=CHAT, model="qwen3-32b"),
-    Wish(at_s=25.0, app=CODE, model="llama-3.3-70b"),
-    Wish(at_s=27.0, app=AGENT, model="claude-haiku-4-5"),
-    Wish(at_s=29.0, app=CHAT, model="gpt-5-mini"),
+    Wish(at_s=18.0, app=CHAT, model="qwen3-32b"),
+    Wish(at_s=20.0, app=CODE, model="llama-3.3-70b"),
+    Wish(at_s=22.0, app=AGENT, model="claude-haiku-4-5"),
+    Wish(at_s=24.0, app=CHAT, model="gpt-5-mini"),
+    Wish(at_s=28.0, app=CODE, model="qwen3-8b", words=LONG_PROMPT, tokens=200),
     Wish(at_s=31.0, app=CHAT, model="llama-3.2-3b", turn=3),
 )
 

@@ -26,6 +26,8 @@ KEEP = 200
 """Requests in the log of each server: a demo may run for days."""
 
 LONG_CONTEXT = 131_072
+LOAD_S = 4.0
+"""How long the engines that load models take for one."""
 
 
 class SimulatedBackend(Struct, frozen=True, kw_only=True):
@@ -105,6 +107,9 @@ class Scenario:
         )
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
+
+        for loads in (self.llamacpp, self.ollama, self.broken):
+            loads.facts.load_s = LOAD_S
 
         self.continuum = SimulatedContinuum(
             "Demo Continuum",

@@ -78,7 +78,7 @@ export class App {
   /** @param {string} name @param {any} data */
   event(name, data) {
     const now = Date.now();
-    const before = this.store.state.mesh;
+    const before = this.mesh;
     const mesh = before ? applyEvent(before, name, data) : fromSnapshot(data);
     if (name === "snapshot") this.store.set({ startedAt: now - mesh.router.uptime_s * 1000 });
     for (const b of mesh.backends.values())
