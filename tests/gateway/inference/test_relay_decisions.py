@@ -5,8 +5,9 @@ from meshlight.backends.base import Probe
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.choice_words import ONLY_ONE
 from meshlight.domain.health import Answered
+from meshlight.domain.routing import RouteScore
 from meshlight.domain.rules import Routing
-from meshlight.gateway.inference.route_choice import AFTER_FAILURE
+from meshlight.gateway.inference.route_choice import AFTER_FAILURE, decision
 from meshlight.simulator.engine import SimulatedEngine
 
 WHY = "x-meshlight-why"
@@ -44,6 +45,12 @@ async def test_a_second_attempt_and_a_cold_model_are_told() -> None:
     first, second = rig.traffic.decisions.drain([])
     assert (first.backend, first.loaded) == ("a", None)
     assert (second.backend, second.why, second.loaded) == ("b", AFTER_FAILURE, False)
+
+
+def test_a_fallback_is_told_with_its_reason_as_one_line() -> None:
+    score = RouteScore(backend="a", model="n", tier="ready", why="", fallback="m is\x1b[31m\n down.")
+    told = decision(score, None, is_cold=False, is_first=True, waited_s=0.0)
+    assert (told.model, told.why, told.loaded, told.kept) == ("n", "m is down", None, None)
 
 
 async def test_the_only_route_of_a_model_is_not_recorded_but_worked_out() -> None:

@@ -187,7 +187,7 @@ export class App {
       activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
       rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
       historyVersion: this.history.version,
-      queues: sameQueues(state.queues, statusThen ? NO_QUEUES : doorsOf(mesh, shown)),
+      queues: unlessEqual(state.queues, statusThen ? NO_QUEUES : doorsOf(mesh, shown)),
     });
     const end = this.rates.nextChange(now, state.reducedMotion);
     if (end !== null) this.activityTimer = window.setTimeout(() => this.update(), end - now + 20);
@@ -209,8 +209,7 @@ export class App {
       const rate = Math.round(this.rates.totalRate(routeKey(id, ""), now) * 10) / 10;
       if (rate > 0) rates.set(id, rate);
     }
-    const isSame = rates.size === before.size && [...rates].every(([id, rate]) => before.get(id) === rate);
-    return isSame ? before : rates;
+    return unlessEqual(before, rates);
   }
 
   /** @param {any} remembered what the service kept of the last hour @param {number} now */
@@ -327,9 +326,9 @@ function serversOf(shown, unused) {
 const unusedRoutes = (offered) =>
   new Set([...offered].flatMap(([model, ids]) => ids.map((id) => routeKey(id, model))));
 
-/** @param {AppState["queues"]} before @param {AppState["queues"]} now */
-const sameQueues = (before, now) =>
-  before.size === now.size && [...now].every(([key, model]) => before.get(key) === model) ? before : now;
+/** @template T @param {Map<string, T>} before @param {Map<string, T>} now */
+const unlessEqual = (before, now) =>
+  before.size === now.size && [...now].every(([key, value]) => before.get(key) === value) ? before : now;
 
 /** @param {Set<string>} a @param {Set<string>} b */
 const sameItems = (a, b) => a.size === b.size && [...a].every((item) => b.has(item));

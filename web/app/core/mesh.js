@@ -184,7 +184,8 @@ function withQueues(mesh, { waiting = {}, queues = {}, decisions = [] }) {
     const model = mesh.models.get(id);
     if (model) mesh.models.set(id, { ...model, queue: dated(queues[id]) });
   }
-  return { ...mesh, decisions: [...mesh.decisions, ...decisions.map(dated)].slice(-DECISIONS_KEPT) };
+  if (decisions.length) mesh.decisions = [...mesh.decisions, ...decisions.map(dated)].slice(-DECISIONS_KEPT);
+  return mesh;
 }
 
 /** @param {RequestStats|null} stats @param {RouteTraffic} route @param {number} newInFlight in flight @returns {RequestStats} */

@@ -10,7 +10,7 @@ export function slotsOf(backend) {
   const told = Object.values(backend?.details ?? {}).map((detail) => detail.slots ?? 0);
   const all = Math.max(backend?.slots ?? 0, ...told);
   const busy = backend?.in_flight ?? 0;
-  if (!all) return { pips: "", text: "" };
+  if (!all || !backend?.enabled) return { pips: "", text: "" };
   return {
     text: `${busy} of ${plural(all, "slot")} busy`,
     // Its models may have slots of their own.
@@ -25,15 +25,13 @@ export const queueText = (model) => {
 };
 
 /** Who waits, and for how long. @param {ModelView} [model] */
-export const queueDetails = (model) =>
-  joined(
-    queueText(model),
-    model?.queue && `longest ${formatDuration(ageOf(model.queue.longest_s, model.queue.at))}`,
-    model?.queue?.callers.map(({ name, waiting }) => `${displayName(name)} ${waiting}`).join(", "),
-  );
-
-/** What was so old when it came. @param {number} seconds @param {number} at */
-export const ageOf = (seconds, at) => seconds + (Date.now() - at) / 1000;
+export function queueDetails(model) {
+  const queue = model?.queue;
+  if (!queue) return "";
+  const longest = formatDuration(queue.longest_s + (Date.now() - queue.at) / 1000);
+  const callers = queue.callers.map(({ name, waiting }) => `${displayName(name)} ${waiting}`);
+  return joined(queueText(model), `longest ${longest}`, callers.join(", "));
+}
 
 /** Each model has one queue: it stands at one door, that of the first backend with slots. @param {Mesh} mesh @param {Map<string, unknown>} shown */
 export function doorsOf({ models, backends }, shown) {

@@ -72,7 +72,7 @@ def decision(
     score: RouteScore, choice: Choice | None, *, is_cold: bool, is_first: bool, waited_s: float
 ) -> Decision:
     """Return what is told of an attempt: where it goes and why, as `x-meshlight-why` says it."""
-    why = score.fallback or (ONLY_ONE if choice is None else choice.why)
+    why = _plain(score.fallback) or (ONLY_ONE if choice is None else choice.why)
     home = ("", "") if choice is None else choice.prompt.home
     return Decision(
         model=score.model,
