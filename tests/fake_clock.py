@@ -71,7 +71,10 @@ class FakeMesh:
     def __init__(self) -> None:
         self.clock = Clock()
         self.registry = Registry(self.clock)
-        self.traffic = Traffic(lambda: self.publisher.schedule_traffic())  # noqa: PLW0108 - made below
+        self.traffic = Traffic(
+            lambda: self.publisher.schedule_traffic(),  # noqa: PLW0108 - made below
+            clock=self.clock,
+        )
         self.hub = EventHub(lambda: self.publisher.view())  # noqa: PLW0108 - made below
         self.publisher = EventPublisher(
             self.registry, self.traffic, self.hub, self.clock, self.clock.later, self._router

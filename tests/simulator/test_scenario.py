@@ -5,7 +5,7 @@ import httpx
 from meshlight.simulator.clouds.base import KEY
 from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.faults import FAULT_KINDS
-from meshlight.simulator.scenario import LONG_CONTEXT, Scenario
+from meshlight.simulator.scenario import LOAD_S, LONG_CONTEXT, Scenario
 
 
 async def test_five_kinds_answer_and_one_fails_its_requests(http: httpx.AsyncClient) -> None:
@@ -48,6 +48,23 @@ async def test_one_model_is_warm_here_cold_there_and_has_room_for_a_long_prompt_
         assert model in scenario.broken.facts.loaded
         listed = (await http.get(scenario.vllm.url + "/v1/models")).json()["data"]
         assert {entry["id"]: entry["max_model_len"] for entry in listed}[model] == LONG_CONTEXT
+
+
+async def test_a_cold_model_takes_time_to_load_until_it_is_cold_again(http: httpx.AsyncClient) -> None:
+    waits: list[float] = []
+
+    async def pace(seconds: float) -> None:
+        waits.append(seconds)
+
+    async with Scenario(base_port=0, pace=pace) as scenario:
+        engine = scenario.llamacpp
+        body = {"model": "qwen3-8b", "messages": [{"role": "user", "content": "hi"}]}
+        for expected in (1, 1, 2):
+            assert (await http.post(engine.url + "/v1/chat/completions", json=body)).status_code == 200
+            assert waits.count(LOAD_S) == expected
+            if waits.count(engine.facts.speech.first_token_s) == 2:
+                scenario.cool()
+        assert "qwen3-8b" in engine.facts.loaded
 
 
 async def test_a_port_that_is_taken_is_replaced(http: httpx.AsyncClient) -> None:

@@ -65,8 +65,8 @@ test("what an engine tells of a model is one line, without what goes without say
     loaded: true,
     capabilities: ["chat", "completion", "vision"],
   };
-  assert.equal(formatModelDetail(all), "8k context · 8B · Q4_K_M · loaded · vision");
-  assert.equal(formatModelDetail({ loaded: false }), "not loaded");
+  assert.equal(formatModelDetail(all), "8k context · 8B · Q4_K_M · in memory · vision");
+  assert.equal(formatModelDetail({ loaded: false }), "loads on the first request");
   assert.equal(formatModelDetail({ context: 200_000 }), "200k context");
   assert.equal(formatModelDetail({ context: 512 }), "512 context");
   for (const none of [undefined, null, {}, { capabilities: null }, { capabilities: ["chat"] }])

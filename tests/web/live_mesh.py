@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -198,8 +199,8 @@ class LiveMesh:
         self.views.pop(ident)
         self.publish(lambda seq: TopologyEvent(seq=seq, backends=(), removed=(ident,), offered=self.offered))
 
-    def flow(self, *routes: RouteTraffic) -> None:
-        """Send one traffic event."""
+    def flow(self, *routes: RouteTraffic, **more: Any) -> None:
+        """Send one traffic event; `more` are further fields of it."""
         r = self.requests
         started, ok, failed = (sum(getattr(t, f) for t in routes) for f in ("started", "ok", "failed"))
         self.requests = Requests(
@@ -208,7 +209,7 @@ class LiveMesh:
             failed=r.failed + failed,
             in_flight=max(0, r.in_flight + started - ok - failed),
         )
-        self.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=self.requests))
+        self.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=self.requests, **more))
 
     async def breathe(self, every_s: float) -> None:
         """Let every latency wander a little, for ever."""

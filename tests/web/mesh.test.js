@@ -89,6 +89,23 @@ test("a request that its client gave up is no longer in flight", () => {
   }
 });
 
+test("who waits is told until nobody does; the last ten decisions are kept", () => {
+  const at = (/** @type {number} */ seq, /** @type {any} */ event) =>
+    (mesh = applyEvent(mesh, "traffic", { seq, routes: [], router: mesh.router.requests, ...event }));
+  let mesh = fromSnapshot(/** @type {any} */ ({ ...before, decisions: [{ model: "m1", age_s: 4 }] }));
+  const queue = { waiting: 3, longest_s: 2, expected_s: null, callers: [{ name: "aider", waiting: 3 }] };
+  at(2, { waiting: { m1: 3 }, queues: { m1: queue } });
+  assert.ok(mesh.models.get("m1")?.queue?.at);
+  assert.equal(mesh.models.get("m1")?.queue?.waiting, 3);
+  const three = view({ id: "c", name: "c", models: ["m9"] });
+  mesh = applyEvent(mesh, "topology", { seq: 3, backends: [three] });
+  assert.equal(mesh.models.get("m1")?.queue?.waiting, 3);
+  at(4, { waiting: { m1: 0, gone: 2 }, decisions: Array(12).fill({ model: "m2", age_s: 0 }) });
+  assert.equal(mesh.models.get("m1")?.queue, null);
+  assert.equal(mesh.models.has("gone"), false);
+  assert.deepEqual([mesh.decisions.length, mesh.decisions[0].model], [10, "m2"]);
+});
+
 test("an event that is already in the state changes nothing", () => {
   const state = fromSnapshot(/** @type {any} */ ({ ...before, seq: 7 }));
   assert.equal(applyEvent(state, "topology", { seq: 7, backends: [], removed: ["a"] }), state);

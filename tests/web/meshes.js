@@ -76,6 +76,7 @@ export const view = (over = {}) => ({
   warnings: [],
   degraded: "",
   can_load: false,
+  slots: null,
   requests: {
     total: 0,
     successful: 0,
@@ -106,7 +107,7 @@ export function snapshot(backends, over = {}) {
     light: "green",
     light_reason: "All 2 backends are healthy.",
     backends,
-    models: [...models].map(([id, on]) => ({ id, backends: on, requests: null })),
+    models: [...models].map(([id, on]) => ({ id, backends: on, requests: null, queue: null })),
     offered: {},
     notices: [],
     ...over,

@@ -35,7 +35,7 @@ async def test_version_warnings_and_details_of_models_are_in_the_panels(browser:
         await expect(facts).to_contain_text("<b>Odd</b><img src=x>")
         await expect(facts).to_contain_text(WARNING)
         line = page.locator("#panel .models small")
-        await expect(line).to_have_text("8k context · Q4_K_M · loaded · vision")
+        await expect(line).to_have_text("8k context · Q4_K_M · in memory · vision")
 
         service.views["ollama-1"] = replace(
             service.views["ollama-1"], about={"Version": "0.13.0"}, warnings=(), details={}
@@ -47,7 +47,7 @@ async def test_version_warnings_and_details_of_models_are_in_the_panels(browser:
 
         await page.locator("#panel .models button").first.click()
         await expect(page.locator("#panel .facts")).to_contain_text(
-            "Details8k context · Q4_K_M · loaded · vision"
+            "Details8k context · Q4_K_M · in memory · vision"
         )
 
 

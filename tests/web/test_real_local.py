@@ -125,7 +125,7 @@ async def test_a_peer_that_may_manage_unloads_a_model_of_the_other_machine_by_a_
         assert answer["choices"][0]["message"]["content"] == answer_of("tiny")
         chip = page.locator(f'[data-key="m:{backend}\\a tiny"]')
         await chip.click()
-        await expect(page.locator("#panel .facts")).to_contain_text("loaded", timeout=SOON)
+        await expect(page.locator("#panel .facts")).to_contain_text("in memory", timeout=SOON)
         unload = page.get_by_role("button", name="Unload")
         await expect(unload).to_have_count(0)
 
@@ -138,4 +138,6 @@ async def test_a_peer_that_may_manage_unloads_a_model_of_the_other_machine_by_a_
         await unload.click()
         await expect(page.locator("#panel .message").first).to_have_text("Unloaded: its memory is free.")
         assert (await ben.http.get("/mesh/models")).json()["models"][0]["state"] == "on-disk"
-        await expect(page.locator("#panel .facts")).to_contain_text("not loaded", timeout=SOON)
+        await expect(page.locator("#panel .facts")).to_contain_text(
+            "loads on the first request", timeout=SOON
+        )

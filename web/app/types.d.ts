@@ -45,8 +45,36 @@ type BackendView = {
   degraded: string;
   /** whether its models can be loaded and unloaded from here */
   can_load: boolean;
+  /** as the user set them, for each model */
+  slots: number | null;
 };
-type ModelView = { id: string; backends: string[]; requests: RequestStats | null };
+type ModelView = {
+  id: string;
+  backends: string[];
+  requests: RequestStats | null;
+  /** who waits for a slot; null while none does */
+  queue: QueueView | null;
+};
+/** `at`: when it came, in milliseconds of the page's clock */
+type QueueView = {
+  waiting: number;
+  longest_s: number;
+  expected_s: number | null;
+  callers: { name: string; waiting: number }[];
+  at: number;
+};
+/** `at`: as of a queue */
+type Decision = {
+  model: string;
+  backend: string;
+  why: string;
+  age_s: number;
+  loaded: boolean | null;
+  kept: boolean | null;
+  waited_s: number;
+  count: number;
+  at: number;
+};
 type RouterView = {
   node_id: string;
   name: string;
@@ -80,6 +108,7 @@ type Finding = {
 type Detail = {
   context?: number;
   loaded?: boolean;
+  slots?: number;
   quantization?: string;
   parameters?: string;
   capabilities?: string[];
@@ -225,6 +254,8 @@ type AppState = {
   unfolded: boolean;
   activeRoutes: Set<string>;
   rates: Map<string, number>;
+  /** by the key of the model at whose door they stand: the models for which requests wait */
+  queues: Map<string, ModelView>;
   filters: Filters;
   query: string;
   matches: { keys: Set<string>; backends: number; models: number } | null;
@@ -320,6 +351,9 @@ type Scene = {
   cards: Set<string>;
   reducedMotion: boolean;
   rates: Map<string, number>;
+  queues: AppState["queues"];
+  /** null at a past moment */
+  mesh: Mesh | null;
 };
 
 // events.js
@@ -528,6 +562,9 @@ type MapModel = {
   topology: string;
   /** requests a second, where they are written instead of drawn */
   rates: Map<string, number>;
+  queues: AppState["queues"];
+  /** null at a past moment */
+  mesh: Mesh | null;
 };
 
 // mesh.js
@@ -541,6 +578,8 @@ type Mesh = {
   backends: Map<string, BackendView>;
   models: Map<string, ModelView>;
   inFlightByRoute: Map<string, number>;
+  /** the last requests, the latest last */
+  decisions: Decision[];
   refresh: { id: string; done: number; total: number } | null;
   topology: number;
 };
@@ -566,4 +605,6 @@ type RouteLine = {
   tier: "ready" | "untried" | "last-resort" | "excluded";
   why: string;
   place?: string;
+  loaded?: boolean | null;
+  context?: number | null;
 };

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from meshlight.api_client.client import ApiClient
+from meshlight.cli.demo_traffic import send_requests
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.ports import free_port, is_port_free
@@ -49,23 +50,29 @@ Ctrl-C ends the demo and removes all its files."""
     help=f"The service's port.  [{DEMO_PORT}, or any free one]",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the mesh page in the browser.")
+@click.option(
+    "--traffic/--no-traffic",
+    default=True,
+    help="Send requests to show how they are spread.  [on]",
+)
 @click.pass_context
-def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
+def demo(ctx: click.Context, *, port: int | None, open_page: bool, traffic: bool) -> None:
     """Try everything with simulated backends.
 
     Starts simulated llama.cpp, Ollama, vLLM, MLX and LM Studio engines, a Backend.AI cluster, a Continuum Router and
-    three clouds on this machine, and a service that uses only them. No model runs: all answers are scripted. One
-    backend fails on purpose, and nearly all have a switch for faults. Your own settings, keys and backends are not
-    changed, and nothing is sent to the network.
+    three clouds on this machine, and a service that uses only them. No model runs: all answers are scripted. Some
+    requests are sent all the time, so that the page shows where each one goes and why. One backend fails on purpose,
+    and nearly all have a switch for faults. Your own settings, keys and backends are not changed, and nothing is sent
+    to the network.
     """
     if port is not None and not is_port_free(port):
         raise ServiceError(f"Port {port} is taken.", "Leave out --port to use a free one.")
     if port is None:
         port = DEMO_PORT if is_port_free(DEMO_PORT) else free_port()
-    ctx.exit(asyncio.run(_run(port, open_page=open_page)))
+    ctx.exit(asyncio.run(_run(port, open_page=open_page, traffic=traffic)))
 
 
-async def _run(port: int, *, open_page: bool) -> int:
+async def _run(port: int, *, open_page: bool, traffic: bool) -> int:
     """Run backends and service until a signal arrives or the service ends; return the exit code."""
     stopped = asyncio.Event()
     with suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt there
@@ -87,7 +94,15 @@ async def _run(port: int, *, open_page: bool) -> int:
                     _print_welcome(new_console(), home, link, scenario)
                     if open_page:
                         await asyncio.to_thread(_open_page, paths.runtime_file)
+                    sending = (
+                        asyncio.create_task(send_requests(paths.runtime_file, scenario.cool))
+                        if traffic
+                        else None
+                    )
                     await asyncio.wait({ended, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
+                    if sending is not None:
+                        sending.cancel()
+                        await asyncio.wait({sending})
                 stop_requested.cancel()
             finally:
                 code = await _stop(process)

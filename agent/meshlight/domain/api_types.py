@@ -5,7 +5,7 @@ Apps build on these fields: add to them, but never rename one or change its mean
 own are in `meshlight.domain.peers` (`/mesh/peers`) and `meshlight.domain.errors` (`Envelope`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -88,6 +88,43 @@ class BackendView(Struct, frozen=True, kw_only=True):
     """Whether its models can be loaded and unloaded by request."""
 
 
+class WaitingCaller(Struct, frozen=True):
+    """A program or a peer, and how many requests of it wait."""
+
+    name: str
+    waiting: int
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    """The requests that wait for a free slot of one model, wherever it becomes free."""
+
+    waiting: int
+    longest_s: float
+    """How long the one has waited that came first."""
+    expected_s: float | None = None
+    """How long another one may wait: as long as the last one did that got a slot; None before one has."""
+    callers: tuple[WaitingCaller, ...] = ()
+    """Whose requests they are, those with most first; a program of this machine by the name it gives itself."""
+
+
+class DecisionView(Struct, frozen=True, kw_only=True):
+    """Where one request was sent (each attempt counts), and why there."""
+
+    model: str
+    backend: str
+    why: str
+    """The deciding word, as in the answer's `x-meshlight-why`."""
+    age_s: float
+    loaded: bool | None = None
+    """Whether the model was in memory there, as far as that was known."""
+    kept: bool | None = None
+    """Whether its conversation stayed where it was before; None for the first request of one."""
+    waited_s: float = 0.0
+    """How long it waited for a slot before."""
+    count: int = 1
+    """Requests of which all this is true: those that had no choice are told together."""
+
+
 class ModelView(Struct, frozen=True, kw_only=True):
     """One model id, the enabled backends that serve it, and its own counts once it was requested."""
 
@@ -96,6 +133,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     requests: Workload | None = None
     waiting: int = 0
     """Requests that wait for a free slot at any of its backends."""
+    queue: QueueView | UnsetType = UNSET
+    """Who they are and how long they wait; absent while none waits."""
 
 
 class RouterView(Struct, frozen=True, kw_only=True):
@@ -126,6 +165,8 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     """Problems of the service itself, such as a configuration file that can't be read."""
     findings: int = 0
     """How many findings `/mesh/findings` has, as of its last look."""
+    decisions: tuple[DecisionView, ...] = ()
+    """Where the last requests went, and why; the latest last."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
@@ -215,6 +256,8 @@ def snapshot_view(  # noqa: PLR0913 - all that a snapshot is made of
     waiting: Mapping[str, int] = {},
     findings: int = 0,
     suffering: str = "",
+    queue: Callable[[str], QueueView | None] = lambda _: None,
+    decisions: tuple[DecisionView, ...] = (),
 ) -> SnapshotView:
     """Return the view of the whole mesh at `now`, in monotonic seconds."""
     colour, reason = light(snapshot.nodes, suffering)
@@ -227,12 +270,19 @@ def snapshot_view(  # noqa: PLR0913 - all that a snapshot is made of
         light_reason=reason,
         backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
         models=tuple(
-            ModelView(id=model, backends=ids, requests=by_model.get(model), waiting=waiting.get(model, 0))
+            ModelView(
+                id=model,
+                backends=ids,
+                requests=by_model.get(model),
+                waiting=waiting.get(model, 0),
+                queue=(queue(model) if model in waiting else None) or UNSET,
+            )
             for model, ids in snapshot.routes.items()
         ),
         offered=offered(snapshot),
         notices=notices,
         findings=findings,
+        decisions=decisions,
     )
 
 

@@ -23,6 +23,9 @@ _LATER: Mapping[Step, str] = {
     "turn": "as good, they take turns",
 }
 
+ONLY_ONE = "the only choice"
+"""Why a request goes to a route that is the only one."""
+
 _REQUESTS: tuple[Step, ...] = ("waiting", "busy")
 
 

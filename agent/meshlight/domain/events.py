@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from meshlight.domain.api_types import BackendView, HealthChange, Requests
+from meshlight.domain.api_types import BackendView, DecisionView, HealthChange, QueueView, Requests
 from meshlight.domain.health import State
 from meshlight.domain.local_views import DownloadView, LocalModelView, MemoryView
 from meshlight.domain.peers import PeersView
@@ -59,6 +59,10 @@ class TrafficEvent(Struct, frozen=True, kw_only=True):
     router: Requests
     waiting: Mapping[str, int] | UnsetType = UNSET
     """Requests that wait for a free slot now, by model; only the models where that has changed."""
+    queues: Mapping[str, QueueView] | UnsetType = UNSET
+    """Who they are and how long they wait, of those models for which some do."""
+    decisions: tuple[DecisionView, ...] | UnsetType = UNSET
+    """Where requests went since the last such event, and why: the last few."""
 
 
 class RefreshEvent(Struct, frozen=True, kw_only=True):

@@ -88,6 +88,10 @@ class SharingTerms(Protocol):
         """Its node id."""
 
     @property
+    def name(self) -> str:
+        """What it calls itself."""
+
+    @property
     def share_rings(self) -> tuple[Ring, ...]:
         """Rings whose backends it may use."""
 

@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from meshlight.domain.api_types import (
     BackendView,
+    QueueView,
     RouterView,
     SnapshotView,
     backend_view,
@@ -29,10 +30,10 @@ class EventPublisher:
     """The publisher of all events about backends, traffic and refreshes.
 
     `router` and `notices` return what the snapshot view says of the service itself, `findings` how many findings
-    there are, and what makes requests suffer.
+    there are, and what makes requests suffer, `queue` who waits for a model.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it joins many parts, one given by name
         self,
         registry: Registry,
         traffic: Traffic,
@@ -42,6 +43,8 @@ class EventPublisher:
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
         findings: Callable[[], tuple[int, str]] = lambda: (0, ""),
+        *,
+        queue: Callable[[str], QueueView | None] = lambda _: None,
     ) -> None:
         self._registry = registry
         self._traffic = traffic
@@ -51,6 +54,7 @@ class EventPublisher:
         self._router = router
         self._notices = notices
         self._findings = findings
+        self._queue = queue
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
 
@@ -70,6 +74,8 @@ class EventPublisher:
             waiting=self._traffic.waiting(),
             findings=findings,
             suffering=suffering,
+            queue=self._queue,
+            decisions=self._traffic.decisions.latest(),
         )
 
     def backend(self, backend_id: str) -> BackendView:
@@ -138,9 +144,17 @@ class EventPublisher:
         routes = self._traffic.drain()
         if routes is not None:
             requests = self._traffic.router.requests()
-            waiting = self._traffic.drain_waiting() or UNSET
+            waiting = self._traffic.drain_waiting()
+            decisions = self._traffic.decisions.drain(routes)
             self._hub.publish(
-                lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests, waiting=waiting)
+                lambda seq: TrafficEvent(
+                    seq=seq,
+                    routes=routes,
+                    router=requests,
+                    waiting=waiting or UNSET,
+                    queues={m: view for m in waiting if (view := self._queue(m)) is not None} or UNSET,
+                    decisions=decisions or UNSET,
+                )
             )
 
 

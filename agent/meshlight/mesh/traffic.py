@@ -1,5 +1,6 @@
 """Counts requests per backend, model and route, and those in flight, by which routing spreads a burst."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -7,8 +8,10 @@ from statistics import median
 from typing import Literal
 
 from meshlight.domain.api_types import Requests, Workload
+from meshlight.domain.clock import Clock
 from meshlight.domain.events import RouteTraffic
 from meshlight.domain.routing import load_key
+from meshlight.mesh.decisions import Decisions
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
@@ -186,11 +189,13 @@ class Traffic:
         self,
         on_activity: Callable[[], None] = lambda: None,
         on_end: Mapping[str, Callable[[str], None]] | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
         self.symptoms = Symptoms()
+        self.decisions = Decisions(clock)
         self._on_activity = on_activity
         self._on_end = on_end or {}
         self._backends: dict[str, Tally] = {}

@@ -181,6 +181,7 @@ class Service:
         self._traffic = Traffic(
             lambda: self._publisher.schedule_traffic(),
             {LOCAL_ID: lambda model: self._local.request_ended(model)},
+            clock,
         )
         self._route_memory = RouteMemory(
             self._traffic,
@@ -198,6 +199,7 @@ class Service:
             self._router_view,
             self._settings.notices,
             lambda: (len(self._findings.found), self._findings.suffering),
+            queue=lambda model: self._queue.look(model),
         )
         self._findings = Findings(
             self._registry,
@@ -249,6 +251,7 @@ class Service:
         started = int(time.time())
         self._events = Events(self._hub, ping_s)
         self._catalog = ModelCatalog(self._registry, started)
+        self._queue = ModelQueue(told_slots(self._registry), self._traffic, clock, later, beat_s=beat_s)
         relay = Relay(
             self._registry,
             self._connections,
@@ -258,7 +261,7 @@ class Service:
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
             memory=self._route_memory,
-            queue=ModelQueue(told_slots(self._registry), self._traffic, clock, later, beat_s=beat_s),
+            queue=self._queue,
         )
         self._ollama_local = OllamaLocal(self._local)
         inference = Inference(

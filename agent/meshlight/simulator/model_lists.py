@@ -10,7 +10,7 @@ from meshlight.simulator.profile import EngineFacts
 SLOTS = 4
 CONTEXT_TOKENS = 8192
 BUILD = "b11434-demo"
-VLLM_VERSION = "0.11.0"
+VLLM_VERSION = "0.14.1"
 
 
 def fixed(reply: Reply) -> Callable[[EngineFacts], Reply]:

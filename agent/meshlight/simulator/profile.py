@@ -83,6 +83,8 @@ class EngineFacts:
         self.models = models
         self.loaded = set(models[:1])
         """The models in memory; an answer by another one loads it."""
+        self.load_s = 0.0
+        """Seconds that this takes."""
         self.speech = speech
         self.request_log = request_log
         self.habit = habit

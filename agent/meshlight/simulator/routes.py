@@ -71,6 +71,8 @@ async def _handle(facts: EngineFacts, logged: LoggedRequest, handler: Answer) ->
     if model is None:
         return _no_model(facts, logged, str(name))
     if handler is not ollama_api.show:  # reading about a model does not load it
+        if facts.load_s and model not in facts.loaded:
+            await facts.speech.pace(facts.load_s)
         facts.loaded.add(model)
     if logged.path == "/v1/chat/completions" and (reply := refusal(facts.habit, body)) is not None:
         return reply

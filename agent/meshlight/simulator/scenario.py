@@ -26,6 +26,8 @@ KEEP = 200
 """Requests in the log of each server: a demo may run for days."""
 
 LONG_CONTEXT = 131_072
+LOAD_S = 4.0
+"""How long the engines that load models take for one."""
 
 
 class SimulatedBackend(Struct, frozen=True, kw_only=True):
@@ -106,6 +108,9 @@ class Scenario:
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 
+        for loads in (self.llamacpp, self.ollama, self.broken):
+            loads.facts.load_s = LOAD_S
+
         self.continuum = SimulatedContinuum(
             "Demo Continuum",
             ("qwen3-32b", "llama-3.3-70b"),
@@ -138,7 +143,7 @@ class Scenario:
     def backends(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; available only while the scenario runs."""
         near = tuple(
-            replace(found, slots=1) if engine is self.mlx else found
+            replace(found, slots={self.mlx: 1, self.vllm: 4}.get(engine))
             for engine in self.engines
             for found in (_describe(engine, "machine"),)
         )
@@ -185,6 +190,11 @@ class Scenario:
         """Stop all."""
         for server in self._servers:
             await server.stop()
+
+    def cool(self) -> None:
+        """Let the engines have only those models in memory that they began with."""
+        for engine in self.engines:
+            engine.facts.loaded = set(engine.models[:1])
 
     def describe(self) -> str:
         """Return lines that list each backend's address and key, and how to break and repair it."""

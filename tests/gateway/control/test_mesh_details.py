@@ -37,7 +37,7 @@ async def test_each_engine_s_own_words_are_in_the_snapshot(tmp_path: Path) -> No
             "Version": "b11434-demo",
             "Loaded": "1 of 2 models, at most 4 at a time",
         }
-        assert backends["ollama"]["about"] == {"Version": "0.12.6", "Loaded": "1 of 3 models, 1.9 GB"}
+        assert backends["ollama"]["about"] == {"Version": "0.17.1", "Loaded": "1 of 3 models, 1.9 GB"}
         assert backends["ollama"]["details"]["gemma3:4b"] == {
             "loaded": False,
             "quantization": "Q4_K_M",
@@ -45,7 +45,7 @@ async def test_each_engine_s_own_words_are_in_the_snapshot(tmp_path: Path) -> No
             "capabilities": ["chat", "completion", "vision"],
         }
         assert backends["vllm"]["details"] == {"llama-3.2-3b": {"context": 8192, "loaded": True}}
-        assert backends["vllm"]["about"] == {"Version": "0.11.0"}
+        assert backends["vllm"]["about"] == {"Version": "0.14.1"}
         assert backends["lmstudio"]["details"]["nomic-embed-text"] == {
             "context": 131072,
             "loaded": False,

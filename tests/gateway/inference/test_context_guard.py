@@ -52,6 +52,7 @@ def inbound(
 
 class Guest(Struct):
     id: str = ""
+    name: str = ""
     share_rings: tuple[Ring, ...] = ("machine",)
     share_models: tuple[str, ...] | None = None
 

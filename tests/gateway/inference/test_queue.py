@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from fake_clock import Clock, backend
+from meshlight.domain.api_types import QueueView, WaitingCaller
 from meshlight.domain.fair_queue import Route
 from meshlight.gateway.inference.queue import BEAT_S, RETRY_AFTER_S, ModelQueue, Place, Waited, told_slots
 from meshlight.mesh.registry import Registry
@@ -41,6 +42,7 @@ class Rig:
             kind="any",
             routes=self.usable,
             caller=caller,
+            name=caller,
             limit_s=limit_s,
             beat=self.beat if beats else None,
         )
@@ -97,6 +99,25 @@ async def test_the_waiting_are_counted_for_the_views() -> None:
     rig.queue.look_again()
     await asyncio.gather(*tasks[1:])
     assert rig.traffic.drain_waiting() == {"m": 0}
+
+
+async def test_who_waits_is_told_by_name_with_the_longest_wait_and_the_last_one() -> None:
+    rig = Rig()
+    assert rig.queue.look("m") is None
+    tasks = await asleep(rig, "aider", "claude", "claude")
+    rig.clock.pass_time(4.0)
+    assert rig.queue.look("m") == QueueView(
+        waiting=3, longest_s=4.0, callers=(WaitingCaller("claude", 2), WaitingCaller("aider", 1))
+    )
+    rig.end(rig.running[0])
+    await turn()
+    assert rig.queue.look("m") == QueueView(
+        waiting=2, longest_s=4.0, expected_s=4.0, callers=(WaitingCaller("claude", 2),)
+    )
+    for task in tasks:
+        task.cancel()
+    await turn()
+    assert rig.queue.look("m") is None
 
 
 async def test_500_that_wait_cost_one_timer_each_and_nothing_while_time_passes() -> None:

@@ -17,6 +17,7 @@ from meshlight.domain.errors import AllBusy, EveryRouteDown, ModelNotFound
 from meshlight.domain.health import Answered, Failed
 from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing, Rule
+from meshlight.gateway.inference.relay import NAME_MAX
 from meshlight.gateway.server.disconnect import DisconnectListeners
 
 BODY = msgspec.json.encode({"model": "m", "messages": []})
@@ -244,6 +245,27 @@ async def test_a_last_route_that_is_down_fails_at_once_for_those_that_wait(crowd
     results = await crowd.results()
     assert [type(result) for result in results] == [EveryRouteDown] * 6
     assert crowd.rig.clock.armed == []
+
+
+async def test_who_waits_is_named_as_they_call_themselves_and_the_wait_is_told(crowd: Crowd) -> None:
+    await crowd.come(*["app"] * 8)
+    crowd.rig.traffic.decisions.drain([])
+    await crowd.come("aider/0.86 (linux)", "evil\x1b[31m\u202e" + "x" * 90, "")
+    await crowd.come("", guest=Peer(id="f" * 64, name="anna\x07", url=""))
+    queue = crowd.rig.queue.look("m")
+    assert queue is not None
+    names = {caller.name for caller in queue.callers}
+    assert {"aider", "an app without a name", "anna"} < names
+    [odd] = names - {"aider", "an app without a name", "anna"}
+    assert odd.isprintable()
+    assert len(odd) <= NAME_MAX
+    crowd.rig.clock.pass_time(4.0)
+    await crowd.finish(crowd.first)
+    [told] = crowd.rig.traffic.decisions.drain([])
+    assert (told.backend, told.waited_s) == ("first", 4.0)
+    crowd.first.answer_all()
+    crowd.second.answer_all()
+    await crowd.results()
 
 
 async def test_the_owners_requests_go_before_a_peers(crowd: Crowd) -> None:

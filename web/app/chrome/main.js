@@ -89,8 +89,10 @@ function showMap() {
     active: activeRoutes,
     unused,
     rates,
+    queues: store.state.queues,
     // What it was like in the past is not kept.
     local: store.state.moment === null ? store.state.local : null,
+    mesh: store.state.moment === null ? mesh : null,
     placed,
     hub: {
       name: displayName(mesh.router.name),
@@ -109,6 +111,8 @@ store.subscribe(
     s.matches,
     s.activeRoutes,
     s.rates,
+    s.queues,
+    s.mesh?.topology,
     s.placed,
     s.localLook,
     s.moment,

@@ -16,12 +16,15 @@ import { History, STEP_MS } from "./history.js";
 import { FOLD_KEY, LOCAL_ID, fromAnswer, lookOf, placedModels, withLocalEvent } from "./local_models.js";
 import { applyEvent, fromSnapshot, routeKey } from "./mesh.js";
 import { loadSettings, saveSettings, writeHash } from "./settings.js";
+import { doorsOf } from "./slots.js";
 import { Store } from "./store.js";
 
 /** Counters of running traffic are brought up to date this often. */
 const COUNTERS_MS = 500;
 /** @type {Map<string, number>} */
 const NO_RATES = new Map();
+/** @type {AppState["queues"]} */
+const NO_QUEUES = new Map();
 /** @type {Set<string>} */
 const NO_ROUTES = new Set();
 
@@ -59,6 +62,7 @@ export class App {
       unfolded: false,
       activeRoutes: new Set(),
       rates: NO_RATES,
+      queues: NO_QUEUES,
       filters: decodeFilters(hash.hide),
       query: hash.q ?? "",
       matches: null,
@@ -74,7 +78,7 @@ export class App {
   /** @param {string} name @param {any} data */
   event(name, data) {
     const now = Date.now();
-    const before = this.store.state.mesh;
+    const before = this.mesh;
     const mesh = before ? applyEvent(before, name, data) : fromSnapshot(data);
     if (name === "snapshot") this.store.set({ startedAt: now - mesh.router.uptime_s * 1000 });
     for (const b of mesh.backends.values())
@@ -183,6 +187,7 @@ export class App {
       activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
       rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
       historyVersion: this.history.version,
+      queues: unlessEqual(state.queues, statusThen ? NO_QUEUES : doorsOf(mesh, shown)),
     });
     const end = this.rates.nextChange(now, state.reducedMotion);
     if (end !== null) this.activityTimer = window.setTimeout(() => this.update(), end - now + 20);
@@ -204,8 +209,7 @@ export class App {
       const rate = Math.round(this.rates.totalRate(routeKey(id, ""), now) * 10) / 10;
       if (rate > 0) rates.set(id, rate);
     }
-    const isSame = rates.size === before.size && [...rates].every(([id, rate]) => before.get(id) === rate);
-    return isSame ? before : rates;
+    return unlessEqual(before, rates);
   }
 
   /** @param {any} remembered what the service kept of the last hour @param {number} now */
@@ -321,6 +325,10 @@ function serversOf(shown, unused) {
 /** @param {Mesh["offered"]} offered */
 const unusedRoutes = (offered) =>
   new Set([...offered].flatMap(([model, ids]) => ids.map((id) => routeKey(id, model))));
+
+/** @template T @param {Map<string, T>} before @param {Map<string, T>} now */
+const unlessEqual = (before, now) =>
+  before.size === now.size && [...now].every(([key, value]) => before.get(key) === value) ? before : now;
 
 /** @param {Set<string>} a @param {Set<string>} b */
 const sameItems = (a, b) => a.size === b.size && [...a].every((item) => b.has(item));

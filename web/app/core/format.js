@@ -88,10 +88,14 @@ export function formatModelDetail(detail) {
     available,
     parameters,
     quantization,
-    loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
+    loadedWords(loaded),
     ...(capabilities ?? []).filter((c) => c !== "chat" && c !== "completion"),
   );
 }
+
+/** Whether a model is in memory; nothing where that is not known. @param {boolean|null|undefined} loaded */
+export const loadedWords = (loaded) =>
+  loaded ? "in memory" : loaded === false ? "loads on the first request" : "";
 
 /** What there is to say, side by side. @param {...(string|number|false|null|undefined)} parts */
 export const joined = (...parts) => parts.filter(Boolean).join(" · ");

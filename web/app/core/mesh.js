@@ -35,7 +35,16 @@ const NO_BACKEND = {
   warnings: [],
   degraded: "",
   can_load: false,
+  slots: null,
 };
+
+/** @type {Omit<ModelView, "id"|"backends">} */
+const NO_MODEL = { requests: null, queue: null };
+/** As many as the service remembers. */
+const DECISIONS_KEPT = 10;
+
+/** With when it came, for its ages go on. @template T @param {T} sent @returns {T & {at:number}} */
+const dated = (sent) => /** @type {any} */ (sent ? { ...sent, at: Date.now() } : null);
 
 /** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */
 function withDefaults(usual, sent) {
@@ -91,10 +100,11 @@ export function fromSnapshot(view, before = null) {
     models: new Map(
       (view.models ?? []).map((/** @type {any} */ m) => [
         m.id,
-        { requests: null, ...m, backends: m.backends ?? [] },
+        { ...NO_MODEL, ...m, backends: m.backends ?? [], queue: dated(m.queue) },
       ]),
     ),
     inFlightByRoute: new Map(),
+    decisions: (view.decisions ?? []).map(dated),
     refresh: before?.refresh ?? null,
     topology: (before?.topology ?? 0) + 1,
   };
@@ -108,7 +118,10 @@ export function applyEvent(mesh, name, event) {
   if (name === "health") return withLight(withHealth(next, event.backends ?? []), event);
   if (name === "topology") return withLight(withTopology(next, event), event);
   if (name === "traffic")
-    return withTraffic(next, event.routes ?? [], withDefaults(mesh.router.requests, event.router));
+    return withQueues(
+      withTraffic(next, event.routes ?? [], withDefaults(mesh.router.requests, event.router)),
+      event,
+    );
   if (name === "refresh") return { ...next, refresh: { id: event.id, done: event.done, total: event.total } };
   return next;
 }
@@ -165,6 +178,16 @@ function withTraffic(mesh, routes, requests) {
   return { ...mesh, backends, models, inFlightByRoute, router: { ...mesh.router, requests } };
 }
 
+/** Who waits now, and where requests went. @param {Mesh} mesh @param {any} event */
+function withQueues(mesh, { waiting = {}, queues = {}, decisions = [] }) {
+  for (const id in waiting) {
+    const model = mesh.models.get(id);
+    if (model) mesh.models.set(id, { ...model, queue: dated(queues[id]) });
+  }
+  if (decisions.length) mesh.decisions = [...mesh.decisions, ...decisions.map(dated)].slice(-DECISIONS_KEPT);
+  return mesh;
+}
+
 /** @param {RequestStats|null} stats @param {RouteTraffic} route @param {number} newInFlight in flight @returns {RequestStats} */
 function addTraffic(stats, route, newInFlight) {
   const old = stats ?? NO_STATS;
@@ -186,7 +209,7 @@ function indexModels(backends, before) {
     for (const id of backend.models) {
       const known = models.get(id);
       if (known) known.backends.push(backend.id);
-      else models.set(id, { id, backends: [backend.id], requests: before.get(id)?.requests ?? null });
+      else models.set(id, { ...NO_MODEL, ...before.get(id), id, backends: [backend.id] });
     }
   }
   return models;

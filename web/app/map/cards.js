@@ -3,9 +3,19 @@ import { h, icon, markEngine } from "../chrome/dom.js";
 import { inView, strength } from "./paths.js";
 import { kindLabel } from "../core/kinds.js";
 import { FOLD, LOCAL_ID, memoryPart, percentOf, stateText, summaryText } from "../core/local_models.js";
+import { queueText, slotsOf } from "../core/slots.js";
 import { statusLabel } from "./status_styles.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
-import { formatCompact, joined, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
+import {
+  formatCompact,
+  joined,
+  displayName,
+  fitText,
+  loadedWords,
+  textWidth,
+  plural,
+  formatMs,
+} from "../core/format.js";
 
 export const ELEMENT_BUDGET = 580;
 const MAX_CHIPS = 400;
@@ -112,11 +122,12 @@ export class Cards {
 
   /** @param {Box} box @param {ShownBackend} backend @param {number} size */
   renderBackend(box, backend, size) {
-    const { level, layout } = this.scene;
-    const isBare = level === "far" || !inView(this.scene, box);
+    const { scene } = this;
+    const { level, layout } = scene;
+    const isBare = level === "far" || !inView(scene, box);
     const statusText = backend.removed ? "removed" : statusLabel(backend);
     const isDegraded = statusText === "degraded";
-    const local = box.id === LOCAL_ID ? this.scene.local : null;
+    const local = box.id === LOCAL_ID ? scene.local : null;
     const latency = layout.style !== "wide" && backend.status === "healthy" && formatMs(backend.latency);
     const subtitle = isDegraded
       ? `degraded: ${backend.degraded}`
@@ -128,11 +139,14 @@ export class Cards {
     const available = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * fontPx;
     const name =
       isBare || available <= 34 ? "" : fitText(backend.name, available, `600 ${fontPx.toFixed(1)}px`);
-    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}${subtitle.includes("↓") ? ", downloading" : ""}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
+    const slots = slotsOf(scene.mesh?.backends.get(box.id));
+    const pips = isBare || mid ? "" : slots.pips;
+    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}${subtitle.includes("↓") ? ", downloading" : ""}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}${slots.text && `, ${slots.text}`}`;
     const part = local ? memoryPart(local.memory).toFixed(2) : "";
     const zoomed = mid ? size.toFixed(2) : "";
     this.render(box.key, `${isBare}${level}${zoomed}${part}${label}`, label, (el) => {
       el.dataset.status = statusLabel(backend);
+      el.dataset.pips = pips;
       const removed = backend.removed ? " removed" : "";
       if (isBare) return setCard(el, `card backend bare${removed}`);
       el.style.fontSize = `${mid ? fontPx * size : fontPx}px`;
@@ -140,7 +154,7 @@ export class Cards {
       // As many of its parts as fit: the label has them all.
       const parts = isDegraded ? [subtitle] : subtitle.split(" · ");
       const font = `600 ${Math.max(10, fontPx * 0.84)}px`;
-      const partsWidth = box.w - 3.6 * fontPx;
+      const partsWidth = box.w - 3.6 * fontPx - (pips ? textWidth(pips, font) + 6 : 0);
       while (parts.length > 1 && textWidth(parts.join(" · "), font) > partsWidth) parts.pop();
       if (isDegraded) parts[0] = fitText(subtitle, partsWidth, font);
       setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
@@ -156,21 +170,26 @@ export class Cards {
     if (chip.model.startsWith(FOLD)) return this.renderFold(chip);
     const name = displayName(chip.model);
     const own = chip.backend === LOCAL_ID ? this.scene.local?.models.get(chip.model) : undefined;
+    const loaded =
+      backend.status === "healthy"
+        ? this.scene.mesh?.backends.get(chip.backend)?.details[chip.model]?.loaded
+        : undefined;
     const isUnused = this.scene.unused.has(chip.key);
     const statusText = backend.removed ? "removed" : isUnused ? "offered, not used" : backend.status;
     const fontPx = chipFontPx(chip);
     const font = `500 ${fontPx}px`;
     const percent = own && percentOf(own);
-    const word = own && !["ready", "on-disk"].includes(own.state) ? stateText(own) : "";
+    const queue = queueText(this.scene.queues.get(chip.key));
+    const word = queue || (own && !["ready", "on-disk"].includes(own.state) ? stateText(own) : "");
     // The word steps back for the name, but for the percent.
-    const short = percent === null ? word.split(" ")[0] : `${percent} %`;
+    const short = queue ? queue.split(",")[0] : percent === null ? word.split(" ")[0] : `${percent} %`;
     const room = chip.w - 23;
     const note = word && textWidth(`${name} ${word}`, font) + 14 > room ? short : word;
     const text = fitText(name, note ? room - textWidth(note, font) - 10 : room, font);
     this.render(
       chip.key,
-      `${backend.status}${backend.removed}${isUnused}${chip.h}${own?.state}`,
-      `Model ${text}${note && ` ${note}`} on ${backend.name}, ${own ? `${stateText(own)}, ` : ""}${statusText}${own?.state === "failed" ? `, ${own.reason?.text ?? ""}` : ""}${fullNameSuffix(text, name)}`,
+      `${backend.status}${backend.removed}${isUnused}${chip.h}${own?.state}${loaded}`,
+      `Model ${text}${note && ` ${note}`} on ${backend.name}, ${own ? `${stateText(own)}, ` : ""}${joined(statusText, !own && loadedWords(loaded))}${own?.state === "failed" ? `, ${own.reason?.text ?? ""}` : ""}${fullNameSuffix(text, name)}`,
       (el) => {
         el.dataset.status = backend.status;
         setCard(
@@ -181,6 +200,7 @@ export class Cards {
         );
         el.style.fontSize = `${fontPx}px`;
         markEngine(el, own);
+        if (!own && loaded !== undefined) el.dataset.engine = loaded ? "ready" : "on-disk";
       },
     );
   }

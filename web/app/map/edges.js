@@ -1,9 +1,13 @@
 /** The lower canvas: lanes, edges, labels. */
 import { polyline, diamond } from "./canvas.js";
 import { backendEdge, inView, modelEdge, routerEdge, samplePath, strength } from "./paths.js";
+import { measurePath, pointAt } from "./particles.js";
 import { OFFERED_DASH, OTHER_USER, STATUS_STYLES } from "./status_styles.js";
 import { FONT, formatMs } from "../core/format.js";
 import { drawBackendBars, drawModelTiles } from "./overview.js";
+
+/** For a longer queue the number on the card says more. */
+const DOTS_MOST = 8;
 
 /** @param {Context2D} ctx @param {Scene} scene */
 export function drawEdges(ctx, scene) {
@@ -26,6 +30,7 @@ export function drawEdges(ctx, scene) {
   drawBackendEdges(ctx, scene);
   drawRouterEdge(ctx, scene);
   if (scene.level === "far") drawBackendBars(ctx, scene, boxes);
+  else if (scene.queues.size) for (const box of boxes) drawWaiting(ctx, scene, box);
   ctx.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
   if (layout.style === "wide") for (const box of boxes) drawLatencyLabel(ctx, scene, box);
 }
@@ -227,6 +232,25 @@ function drawModelEdges(ctx, scene, box) {
       glow: isActive,
     });
   }
+}
+
+/** Those who wait stand before the model's door, on the line to it. @param {Context2D} ctx @param {Scene} scene @param {Box} box */
+function drawWaiting(ctx, scene, box) {
+  for (const chip of box.chips) {
+    const count = scene.queues.get(chip.key)?.queue?.waiting;
+    if (!count) continue;
+    const path = measurePath(samplePath(modelEdge(box, chip)));
+    const length = path[path.length - 1];
+    ctx.fillStyle = scene.palette.accent;
+    ctx.globalAlpha = strength(scene, chip.key);
+    for (let i = 0; i < Math.min(count, DOTS_MOST); i += 1) {
+      const [x, y] = pointAt(path, Math.max(0, 1 - (5 + 8 * i) / length));
+      ctx.beginPath();
+      ctx.arc(x, y, 3.4, 0, 7);
+      ctx.fill();
+    }
+  }
+  ctx.globalAlpha = 1;
 }
 
 /** @param {Context2D} ctx @param {Scene} scene @param {Box} box */

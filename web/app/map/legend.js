@@ -17,6 +17,9 @@ export function drawLegend(open, toggle) {
   offered.style.setProperty("--line", dashed(OFFERED_DASH));
   const marks = [
     offered,
+    h("li", { class: "words" }, "● in memory ○ not yet"),
+    h("li", { class: "words" }, "●○ slots"),
+    h("li", { class: "request waits" }, "waiting"),
     h("li", { class: "request", "data-status": "healthy" }, "request"),
     h("li", { class: "request", "data-status": "unhealthy" }, "failed request"),
   ];

@@ -97,6 +97,7 @@ export class MapView {
       "active",
       "unused",
       "rates",
+      "queues",
     ]);
     // The canvas is drawn anew only when it would look different: counters tick often.
     if (!before || drawnFields.some((field) => before[field] !== model[field])) this.drawnSignature = "";
@@ -175,6 +176,8 @@ export class MapView {
       cards: new Set(),
       reducedMotion: this.reducedMotion,
       rates: model.rates,
+      queues: model.queues,
+      mesh: model.mesh,
     };
     for (const key of model.active) scene.activeBackends.add(backendOf(key));
     scene.cards = this.cards.chooseKeys(scene);

@@ -18,7 +18,11 @@ export function drawModelTiles(ctx, scene, boxes) {
     for (const chip of box.chips) {
       if (cards.has(chip.key)) continue;
       const engine =
-        box.id === LOCAL_ID ? (scene.local?.models.get(chip.model)?.state ?? "on-disk") : "ready";
+        box.id === LOCAL_ID
+          ? (scene.local?.models.get(chip.model)?.state ?? "on-disk")
+          : scene.mesh?.backends.get(box.id)?.details[chip.model]?.loaded === false
+            ? "on-disk"
+            : "ready";
       const status = ENGINE_STATUS[engine] ?? backend.status;
       const emphasized =
         active.has(chip.key) ||

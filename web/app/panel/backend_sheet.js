@@ -5,6 +5,7 @@ import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dia
 import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
+import { slotsOf } from "../core/slots.js";
 import { drawPlot } from "./plot.js";
 import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
 import {
@@ -205,6 +206,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
       list.set("Latency", formatMs(s.latency));
       list.set("Models", formatCount(b.models.length));
       list.set("In flight", formatCount(b.in_flight));
+      list.set("Slots", slotsOf(b).text);
       list.set("Requests", formatRequests(r));
       list.set("First byte", r.first_byte_ms === null ? "" : formatMs(r.first_byte_ms));
       list.set(

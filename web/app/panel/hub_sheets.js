@@ -1,9 +1,23 @@
 /** The panels of user and router. */
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { findingsSection } from "./findings.js";
-import { facts, linkTo } from "./parts.js";
+import { facts, item, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
-import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
+import { formatDuration, displayName, formatCount, joined, loadedWords, plural } from "../core/format.js";
+
+/** Where a request went, and why there. @param {Decision} decision @param {string} backend */
+function decisionLine({ model, count, why, kept, loaded, waited_s, age_s, at }, backend) {
+  const said = joined(
+    displayName(why),
+    kept !== null && !/conversation/.test(why) && `conversation ${kept ? "kept" : "moved"}`,
+    loaded === false ? "loaded first" : loadedWords(loaded),
+    waited_s && `waited ${formatDuration(waited_s)}`,
+    new Date(at - age_s * 1000).toLocaleTimeString(),
+  );
+  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [said]);
+  line.prepend(h("span", { "aria-hidden": "true", text: loaded ? "●" : loaded === false ? "○" : "" }));
+  return line;
+}
 
 /** @param {PanelContext} context @returns {PanelSheet} */
 export function userSheet({ store, select }) {
@@ -57,11 +71,23 @@ export function routerSheet({ store, uptime }) {
   const reason = h("p", { class: "lead" });
   /** @type {string[]|null} */
   let shownNotices = null;
+  /** @type {Decision[]|null} */
+  let shownRequests = null;
+  const requests = h("ul", { class: "changes" });
+  const last = h("section", { hidden: true }, h("h3", { text: "Last requests" }), requests);
   const notices = h("ul", { class: "notices", "data-status": "warming" });
+  /** @param {Mesh} mesh */
+  const drawRequests = ({ decisions, backends }) => {
+    shownRequests = decisions;
+    last.hidden = !decisions.length;
+    requests.replaceChildren(
+      ...decisions.map((d) => decisionLine(d, backends.get(d.backend)?.name ?? d.backend)).reverse(),
+    );
+  };
   return {
     title: () => "Router",
     kind: "This Meshlight",
-    body: [reason, notices, findings.el, list.el],
+    body: [reason, notices, findings.el, last, list.el],
     update() {
       const { mesh } = store.state;
       if (!mesh) return;
@@ -86,6 +112,7 @@ export function routerSheet({ store, uptime }) {
       list.set("Name", displayName(router.name));
       list.set("Version", router.version);
       list.set("Node id", router.node_id);
+      if (mesh.decisions !== shownRequests) drawRequests(mesh);
       if (mesh.notices === shownNotices) return;
       shownNotices = mesh.notices;
       notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));

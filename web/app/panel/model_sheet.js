@@ -6,7 +6,16 @@ import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { LOCAL_ID } from "../core/local_models.js";
 import { patternOf, withAlso } from "../core/rules.js";
-import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
+import { queueDetails } from "../core/slots.js";
+import {
+  displayName,
+  formatCount,
+  formatModelDetail,
+  formatMs,
+  formatRequests,
+  joined,
+  loadedWords,
+} from "../core/format.js";
 
 /** @param {PanelContext} context @param {string} key @returns {PanelSheet} */
 export function modelSheet(context, key) {
@@ -74,6 +83,11 @@ export function modelSheet(context, key) {
                 : r.tier === "last-resort" &&
                     h("span", { class: "picked", "data-status": "unhealthy", text: "last resort" }),
               h("small", {}, ...withCode(r.why)),
+              h(
+                "small",
+                {},
+                joined(loadedWords(r.loaded), r.context && `${formatCount(r.context)} tokens of context`),
+              ),
             ),
           ),
       );
@@ -147,6 +161,7 @@ export function modelSheet(context, key) {
       own?.update();
       list.set("Model id", model);
       list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
+      list.set("Waiting", queueDetails(view));
       list.set("Requests", stats ? formatRequests(stats) : "none yet");
       list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
       list.set(
@@ -161,7 +176,10 @@ export function modelSheet(context, key) {
       );
       const ids = servers.get(model) ?? [];
       const now = [...ids, "", ...offeredBy()]
-        .map((b) => `${b}${shown.get(b)?.status}${shown.get(b)?.latency}`)
+        .map((b) => {
+          const detail = mesh?.backends.get(b)?.details[model];
+          return `${b}${shown.get(b)?.status}${shown.get(b)?.latency}${detail?.loaded}`;
+        })
         .join();
       if (now === signature) return;
       const first = signature === "";

@@ -2,6 +2,7 @@
 import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { FOLD, LOCAL_ID, activityText, freeText, memoryText, stateText } from "../core/local_models.js";
+import { queueText, slotsOf } from "../core/slots.js";
 import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import {
@@ -10,6 +11,7 @@ import {
   displayName,
   joined,
   hostOf,
+  loadedWords,
   plural,
   formatMs,
   formatRequests,
@@ -117,7 +119,12 @@ export class Tooltip {
           "quiet",
         ),
         line(
-          `${view.latency === null ? "" : `${formatMs(view.latency)} · `}${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
+          joined(
+            view.latency !== null && formatMs(view.latency),
+            plural(view.models.length, "model"),
+            `${backend?.in_flight ?? 0} in flight`,
+            slotsOf(backend).text,
+          ),
         ),
         ...(view.status === "healthy" || (view.status === "disabled" && view.reason !== OTHER_USER)
           ? []
@@ -147,6 +154,8 @@ export class Tooltip {
             line(engine.reason?.fix ?? "", "fix"),
           ]
         : []),
+      ...(engine ? [] : [line(loadedWords(backend?.details[model]?.loaded))]),
+      line(queueText(mesh.models.get(model))),
       ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
       line(
         others > 0

@@ -6,11 +6,13 @@ decision; here the requests are put to sleep and woken. A slot is held for the o
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.api_types import QueueView, WaitingCaller
 from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.fair_queue import LONGEST, Route, SlotQueues, Slots, Waiter
 from meshlight.mesh.registry import Registry
@@ -21,6 +23,8 @@ Waited = Literal["go", "late", "too-many"]
 
 BEAT_S = 10.0
 """A request with a `beat` calls it this often (seconds) while it waits."""
+CALLERS_TOLD = 5
+"""Callers whose names are told of those who wait for a model."""
 RETRY_AFTER_S = 5.0
 """When to try again, as long as no wait tells."""
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
@@ -37,6 +41,8 @@ class Place(Struct, frozen=True, kw_only=True):
     caller: str
     """The program or peer that sent it: callers take turns."""
     limit_s: float
+    name: str = ""
+    """The caller's name for people."""
     is_guest: bool = False
     is_first: bool = False
     """Whether it waited before, so that it goes before the others."""
@@ -157,6 +163,19 @@ class ModelQueue:
     def waiting(self, model: str) -> int:
         """Return how many requests wait for a model."""
         return self._queues.waiting(model)
+
+    def look(self, model: str) -> QueueView | None:
+        """Return who waits for a model and how long; None while none does."""
+        queue = self._queues.queues.get(model)
+        if queue is None:
+            return None
+        names = Counter(sleeper.place.name for sleeper in queue)
+        return QueueView(
+            waiting=len(queue),
+            longest_s=round(self._clock() - min(sleeper.since for sleeper in queue), 1),
+            expected_s=None if (last_s := self._last_waits.get(model)) is None else round(last_s, 1),
+            callers=tuple(WaitingCaller(*pair) for pair in names.most_common(CALLERS_TOLD)),
+        )
 
     def state(self, model: str, routes: Sequence[Route]) -> str:
         """Return how busy these routes are, for people: "4 of 4 slots busy, 12 requests wait"."""

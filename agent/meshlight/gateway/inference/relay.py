@@ -20,6 +20,7 @@ from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.peers import shared_id
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
@@ -33,7 +34,7 @@ from meshlight.gateway.inference.retry_policy import (
     allows_next,
     policy_for,
 )
-from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser
+from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser, decision
 from meshlight.gateway.inference.route_errors import (
     all_busy,
     final_error,
@@ -70,6 +71,8 @@ _RECORDED = frozenset({"engine", "local"})
 """The groups whose servers do not keep responses themselves."""
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
+NAME_MAX = 40
+"""Letters of the name of a program or peer that waits."""
 
 MODEL_HEADER, FALLBACK_HEADER = b"x-meshlight-model", b"x-meshlight-fallback"
 
@@ -170,6 +173,7 @@ class Relay:
         tried: list[RouteScore] = []
         stream: WaitingStream | None = None
         choice: Choice | None = None
+        waited_s = 0.0
         score = self._chooser.sole(inbound)
         if score is None:
             first = await self._chooser.first(inbound, self._turn)
@@ -184,15 +188,17 @@ class Relay:
                 ):
                     if stream is None and takes_beats(inbound):
                         sink = stream = WaitingStream(sink, inbound)
+                    began = self._clock()
                     score = await self._free_route(
                         self._queue, score, inbound, failures, tried, stream, choice
                     )
                     if score is None:
                         break
+                    waited_s = self._clock() - began
                     if choice is not None and score is not choice.score:
                         choice = replace(choice, score=score, why=FREE_SLOT)
                 tried.append(score)
-                result = await self._try_route(score, inbound, sink, cancellation, failures, choice)
+                result = await self._try_route(score, inbound, sink, cancellation, failures, choice, waited_s)
                 if not isinstance(result, FailedAttempt):
                     if failures and result == "ok":
                         self._record_doubtful(failures)
@@ -323,6 +329,7 @@ class Relay:
                 kind=(inbound.head.model, inbound.operation, inbound.path, guest, done, by_size),
                 routes=partial(self._routes_to_wait_for, model, inbound, prompt, failures, done),
                 caller=_caller(inbound),
+                name=self._name(inbound),
                 limit_s=deadline - self._clock(),
                 is_guest=guest is not None,
                 is_first=has_waited,
@@ -371,6 +378,13 @@ class Relay:
         node = self._registry.node(score.backend)
         return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
 
+    def _name(self, inbound: InferenceRequest) -> str:
+        """Return what to call the sender of a request: a peer's name, or what a program calls itself."""
+        if inbound.guest is not None:
+            return sanitize_line(inbound.guest.name, NAME_MAX) or "a peer"
+        agent = request_header(inbound.headers, b"user-agent")[:NAME_MAX].partition(b"/")[0]
+        return sanitize_line(agent.decode("utf-8", "replace"), NAME_MAX) or "an app without a name"
+
     def _first_byte_s(self, score: RouteScore) -> float:
         return self._registry.node(score.backend).backend.first_byte_s
 
@@ -389,6 +403,7 @@ class Relay:
         cancellation: Cancellation,
         failures: Sequence[FailedAttempt],
         choice: Choice | None,
+        waited_s: float = 0.0,
     ) -> Outcome | FailedAttempt:
         """Try one route after `failures` elsewhere; return how it ended, or why it gave no answer."""
         is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
@@ -396,6 +411,10 @@ class Relay:
         backend, place = link.backend, score.place
         started_at = self._clock()
         ticket = self._traffic.reserve(backend.id, score.model, place)
+        if choice is not None or is_cold or failures or waited_s or score.fallback:
+            self._traffic.decisions.record(
+                decision(score, choice, is_cold=is_cold, is_first=not failures, waited_s=waited_s)
+            )
         outcome: Outcome = "failed"
         try:
             policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)

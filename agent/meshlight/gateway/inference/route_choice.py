@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.choice import NO_PROMPT, Prompt
-from meshlight.domain.choice_words import why_first, why_only
+from meshlight.domain.choice_words import ONLY_ONE, why_first, why_only
 from meshlight.domain.clock import Clock
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.fair_queue import Route
@@ -31,6 +31,7 @@ from meshlight.gateway.inference.route_errors import no_guest_route, no_route, n
 from meshlight.gateway.inference.streaming import UsageTap, read_timings
 from meshlight.gateway.translation.table import is_reachable
 from meshlight.mesh.conversations import Conversations
+from meshlight.mesh.decisions import Decision
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.route_memory import Plan, RouteMemory
 from meshlight.mesh.traffic import Ticket, Traffic
@@ -46,7 +47,8 @@ RESPONSES_KEPT_S = 86_400.0
 _UNPLANNED = frozenset[Operation]({"responses", "other"})
 """Operations where some requests are bound to a backend, or some backends lack a path."""
 _WHY_MAX = 120
-_FAILED_BEFORE = b"the first choice failed"
+AFTER_FAILURE = "the first choice failed"
+"""Why another attempt goes where it goes."""
 FREE_SLOT = "a slot is free there"
 """Why a route was taken that is not the best one."""
 
@@ -62,8 +64,24 @@ class Choice(Struct, frozen=True):
 
     def header(self, *, is_first: bool) -> tuple[bytes, bytes]:
         """Return the header that says why the route of the first attempt was chosen, or that of another one."""
-        why = self.why.encode("ascii", "replace") if is_first else _FAILED_BEFORE
-        return b"x-meshlight-why", why
+        why = self.why if is_first else AFTER_FAILURE
+        return b"x-meshlight-why", why.encode("ascii", "replace")
+
+
+def decision(
+    score: RouteScore, choice: Choice | None, *, is_cold: bool, is_first: bool, waited_s: float
+) -> Decision:
+    """Return what is told of an attempt: where it goes and why, as `x-meshlight-why` says it."""
+    why = _plain(score.fallback) or (ONLY_ONE if choice is None else choice.why)
+    home = ("", "") if choice is None else choice.prompt.home
+    return Decision(
+        model=score.model,
+        backend=score.backend,
+        why=why if is_first else AFTER_FAILURE,
+        loaded=None if score.facts.loaded is None else not is_cold,
+        kept=home == (score.backend, score.place) if home[0] else None,
+        waited_s=waited_s,
+    )
 
 
 class RouteChooser:

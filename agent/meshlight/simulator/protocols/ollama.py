@@ -12,7 +12,7 @@ from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineReq
 from meshlight.simulator.protocols.text import Call, Script, call_for, count_tokens, prompt_of, write_script
 from meshlight.simulator.protocols.vectors import inputs, vector_of
 
-VERSION = "0.12.6"
+VERSION = "0.17.1"
 NANOSECONDS = 1_000_000_000
 LOADED_FOR_S = 300
 CONTEXT_TOKENS = 4096
