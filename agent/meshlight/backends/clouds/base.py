@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from meshlight.backends.base import PROXY_FIELD, BackendKind, DetectedEngine, Fi
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
 from meshlight.backends.model_list import BODY_LIMIT
+from meshlight.domain.account_limits import Limit, LimitKind, limit_lines
 from meshlight.domain.backend import Backend, ModelDetail, Ring
 from meshlight.domain.errors import BadAddress, UpstreamError
 from meshlight.domain.health import Answered, Failed
@@ -91,7 +92,7 @@ class Cloud(BackendKind):
                 )
             except UpstreamError as error:
                 return self.failed_probe(error, backend)
-            about = self.about_from_headers(reply.headers) or about
+            about = limit_lines(self.limits_from_headers(reply.headers)) or about
             if reply.status != 200:
                 return Probe(fact=status_fact(reply, backend, self.label, secret), about=about)
             page = self.read_page(reply.body)
@@ -116,9 +117,9 @@ class Cloud(BackendKind):
         listing = self.read_list(body)
         return None if listing is None else Page(listing.models, {})
 
-    def about_from_headers(self, headers: Headers) -> Mapping[str, str] | None:
+    def limits_from_headers(self, headers: Headers) -> Mapping[LimitKind, Limit]:
         """Return what is left of the account's limits."""
-        return rate_limit_lines(headers)
+        return rate_limits(headers)
 
 
 def is_cursor(text: str | None) -> bool:
@@ -155,43 +156,28 @@ _DURATION = re.compile(
 _SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?")
 _UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 _PARTS = ("remaining", "limit", "reset")
-_WHAT = {
-    "requests": "Requests left",
-    "tokens": "Tokens left",
-    "input-tokens": "Input tokens left",
-    "output-tokens": "Output tokens left",
-}
 
 
-def rate_limit_lines(headers: Headers) -> Mapping[str, str] | None:
-    """Return a line for each limit (`{"Requests left": "498 of 500, back in 12 s"}`); None if there is none."""
-    limits = {
+def rate_limits(headers: Headers) -> Mapping[LimitKind, Limit]:
+    """Return the limits that the headers of an answer tell; empty for none."""
+    told = {
         name: value.decode("latin-1").strip()
         for raw, value in headers
         if b"-ratelimit-" in raw and len(value) <= 64 and (name := raw.decode("latin-1").lower())
     }
-    if not limits:
-        return None
+    if not told:
+        return {}
     now = read_date(header_value(headers, b"date"))
-    lines: dict[str, str] = {}
-    for what, label in _WHAT.items():
-        of_openai = [limits.get(f"x-ratelimit-{part}-{what}", "") for part in _PARTS]
-        of_anthropic = [limits.get(f"anthropic-ratelimit-{what}-{part}", "") for part in _PARTS]
-        left, limit, reset = of_openai if of_openai[0] else of_anthropic
-        if line := _line(left, limit, _reset_s(reset, now)):
-            lines[label] = line
-    return lines or None
-
-
-def _line(left: str, limit: str, reset_s: float | None) -> str:
-    if not _NUMBER.fullmatch(left):
-        return ""
-    line = f"{int(left):,}"
-    if _NUMBER.fullmatch(limit):
-        line += f" of {int(limit):,}"
-        if int(left) >= int(limit):
-            return line
-    return line if reset_s is None else f"{line}, back in {_duration(reset_s)}"
+    limits: dict[LimitKind, Limit] = {}
+    for what in get_args(LimitKind):
+        of_openai = [told.get(f"x-ratelimit-{part}-{what}", "") for part in _PARTS]
+        of_anthropic = [told.get(f"anthropic-ratelimit-{what}-{part}", "") for part in _PARTS]
+        left, most, reset = of_openai if of_openai[0] else of_anthropic
+        if _NUMBER.fullmatch(left):
+            limits[what] = Limit(
+                int(left), int(most) if _NUMBER.fullmatch(most) else None, _reset_s(reset, now)
+            )
+    return limits
 
 
 def _reset_s(text: str, now: datetime | None) -> float | None:
@@ -213,12 +199,3 @@ def _reset_s(text: str, now: datetime | None) -> float | None:
         return None
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
     return min(max((then - now).total_seconds(), 0.0), LONGEST_S)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "less than 1 s"
-    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -12,6 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from meshlight.backends.large_work import LARGE, in_thread_if_large
+from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
@@ -24,6 +25,7 @@ from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
+from meshlight.gateway.inference.prompt import KEEPERS
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
@@ -399,7 +401,9 @@ class Relay:
             if (choice is not None or is_cold) and response.status < 300 and started.first:
                 self._chooser.record_first_byte(choice, score)
             extra = self._headers(started, score, link, inbound, failures, choice)
-            if inbound.stored is not None and started.translator is None:
+            if started.translator is None and (
+                inbound.stored is not None or link.kind.group not in _RECORDED
+            ):
                 sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
             served_as = started.served_as or score.model
@@ -425,6 +429,8 @@ class Relay:
                 self._chooser.record_answer(
                     choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
                 )
+                if link.kind.kind in KEEPERS:
+                    self._chooser.record_kept(inbound, link.kind.kind, score)
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -491,13 +497,12 @@ class Relay:
         link: BackendConnection,
         started: StartedResponse,
     ) -> Sink:
-        """Return a sink that stores a response that passes through it, or note which backend keeps it itself."""
+        """Return a sink that stores a response that passes through it, or learns what the backend keeps itself."""
         if started.response.status != 200:
             return sink
         if link.kind.group in _RECORDED:
             return await _recording(sink, inbound)
-        self._chooser.record_response(score, started.first)
-        return sink
+        return self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
 
     def _learn_size(
         self,
@@ -516,9 +521,12 @@ class Relay:
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
-        limits = link.kind.about_from_headers(started.response.headers) if link.is_metered else None
+        limits = link.kind.limits_from_headers(started.response.headers) if link.is_metered else None
+        if limits:
+            self._chooser.record_limits(link.backend.id, limits)
         if limits or started.notes:
-            self._registry.record_about(link.backend.id, {**(limits or {}), **(started.notes or {})})
+            lines = limit_lines(limits) if limits else {}
+            self._registry.record_about(link.backend.id, {**lines, **(started.notes or {})})
 
     def _record_success(self, backend_id: str, score: RouteScore) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
