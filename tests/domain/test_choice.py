@@ -110,6 +110,14 @@ def test_worth_waiting_for_is_what_is_full_and_not_what_is_done_later() -> None:
     assert worth_taking([small, large], Prompt(tokens=5_000)) == [False, True]
 
 
+def test_nobody_waits_for_an_account_that_is_used_up_or_sends_there_instead_of_waiting() -> None:
+    full, held = route(slots=1, in_flight=1), route(ring=3, held_s=9.0)
+    assert worth_taking([full, held]) == [True, False]
+    assert worth_taking([held, held]) == [True, True]
+    assert first("local-first", held, route(ring=4, loaded=False)) == (1, "slot")
+    assert route(held_s=9.0, work_s=1.0).finish_s() == 10.0
+
+
 def test_what_is_not_known_excludes_nothing() -> None:
     assert fits(route(), Prompt(tokens=10**9))
     assert not route(in_flight=100).is_full

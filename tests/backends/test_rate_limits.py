@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from meshlight.backends.clouds.base import rate_limits
+from meshlight.backends.rate_limits import rate_limits
 from meshlight.domain.account_limits import limit_lines
 
 
