@@ -51,7 +51,9 @@ async def test_what_waits_inside_it_is_told_of_all_engines_and_clients() -> None
     async with recorded_backend(VLLM, answers) as engine:
         probe = await engine.probe()
         assert probe.details == {"m": ModelDetail(context=4096, loaded=True)}, "as long as nobody waits"
-        assert await engine.probe_requests(after_s=11) == ["/v1/models", "/metrics"], "it has work"
+        assert await engine.probe_requests(after_s=11) == ["/v1/models", "/version", "/metrics"], (
+            "it has work"
+        )
         engine.server.answers["/metrics"] = answer(METRICS % (7, 5))
         probe = await engine.probe(after_s=11)
         assert probe.details == {"m": ModelDetail(context=4096, loaded=True, running=8, waiting=5)}
@@ -61,7 +63,9 @@ async def test_what_waits_inside_it_is_told_of_all_engines_and_clients() -> None
         assert probe.details == {"m": ModelDetail(context=4096, loaded=True)}
         assert await engine.probe_requests(after_s=11) == ["/v1/models"], "it is idle"
         await engine.channel.route("m", None)
-        assert await engine.probe_requests(after_s=0) == ["/v1/models", "/metrics"], "it is used again"
+        assert await engine.probe_requests(after_s=0) == ["/v1/models", "/version", "/metrics"], (
+            "it is used again"
+        )
 
 
 async def test_without_metrics_nothing_is_said_of_a_queue() -> None:

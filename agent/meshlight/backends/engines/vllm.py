@@ -43,8 +43,6 @@ _GAUGE = re.compile(
     re.MULTILINE,
 )
 """A line for each model and engine of it."""
-VERSION_EVERY = 6
-"""Rounds from one look at its version to the next."""
 
 
 class Vllm(BackendKind):
@@ -99,13 +97,10 @@ class VllmMetadata:
 
     def __init__(self) -> None:
         self._version = ""
-        self._reads = 0
 
     async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
         """Read the version; every listed model is in memory, since it listens only then."""
-        if self._reads % VERSION_EVERY == 0 or not self._version:
-            self._version = short_text(read_object(await query("/version")).get("version")) or self._version
-        self._reads += 1
+        self._version = short_text(read_object(await query("/version")).get("version")) or self._version
         running, waiting = _load(await query("/metrics"))
         items = read_items(listed.body)
         details = {
