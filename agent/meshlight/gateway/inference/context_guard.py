@@ -18,6 +18,7 @@ from meshlight.domain.backend import Kind
 from meshlight.domain.choice import NO_PROMPT, Prompt
 from meshlight.domain.choice_words import why_only
 from meshlight.domain.errors import ContextExceeded
+from meshlight.domain.kept_ids import ids_of_body
 from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import PromptSize, measure
 from meshlight.domain.routing import Ranking, RouteScore, explained
@@ -71,10 +72,14 @@ CUT = "Prompts cut"
 
 
 async def measured(inbound: InferenceRequest) -> InferenceRequest:
-    """Return a request with a large body with its size; measured in a thread, since it takes time."""
+    """Return a request with a large body with its size and what it names; in a thread, since that takes time."""
     if inbound.operation not in _PARAMS:
         return inbound
-    return replace(inbound, size=await in_thread_if_large(len(inbound.body), measure, inbound.body))
+    return await in_thread_if_large(len(inbound.body), _measured, inbound)
+
+
+def _measured(inbound: InferenceRequest) -> InferenceRequest:
+    return replace(inbound, size=measure(inbound.body), kept_ids=tuple(ids_of_body(inbound.body)))
 
 
 class ContextGuard:

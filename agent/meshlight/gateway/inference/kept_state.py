@@ -12,11 +12,12 @@ Engines keep nothing of the kind, and some ignore what they don't know: from the
 import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from itertools import islice
 
 from msgspec import Struct
 
+from meshlight.backends.large_work import LARGE
 from meshlight.domain.clock import Clock
+from meshlight.domain.kept_ids import ID_MAX, SCANNED_MAX, KeptId, find_ids, ids_of_body
 from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.request import JSON, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
@@ -25,48 +26,19 @@ from meshlight.mesh.conversations import Conversations
 
 KEPT_S = 86_400.0
 """How long it is remembered which backend keeps something."""
-SCANNED_MAX = 4 << 20
-"""Bytes at either end of a request that are searched, and of an answer."""
-IDS_MAX = 64
-"""Ids of one request or answer; more are ignored."""
-NAMES_MAX = 1_000
-"""Names of which an id is sought."""
-ID_MAX = 200
 STATEFUL = frozenset[Operation](
     {"responses", "messages", "messages/count_tokens", "chat/completions", "other"}
 )
 """Operations whose requests may name what one backend keeps."""
-_WHAT = {
-    b"previous_response_id": "response",
-    b"conversation": "conversation",
-    b"container": "container",
-    b"container_id": "container",
-    b"file_id": "file",
-    b"file_ids": "file",
-}
-_NAMES = re.compile(rb'"(?:previous_response_id|conversation|container|container_id|file_ids?)"')
-_QUICK = (b'"previous_response_id"', b'"conversation"', b'"container', b'"file_id')
-"""What any of these names begins with: most bodies have none, and this is how that is found out at once."""
-_ID = re.compile(rb'"([^"\\]{1,%d})"' % ID_MAX)
-_ONE = re.compile(
-    rb'\s*:\s*(?:"([^"\\]{1,%d})"|\{[^\\]{0,600}?"id"\s*:\s*"([^"\\]{1,%d})")' % (ID_MAX, ID_MAX)
-)
-_MANY = re.compile(rb"\s*:\s*\[([^\]]{0,8192})\]")
 _MADE = re.compile(rb'"id"\s*:\s*"(resp[_-][^"\\]{1,%d})"' % ID_MAX)
 _HEAD = 2_048
 """The id of a response is within so many bytes of its beginning."""
 _TOOLS = (b"code_interpreter", b"code_execution", b'"container')
 """What a request has whose answer may name a new container, or files that were made in it."""
+_TOOLS_WITHIN = LARGE // 2
+"""Bytes at either end of a large body in which that is looked for: the messages are in the middle."""
 _LONGEST = 1_024
 """Bytes in which a name and its id fit."""
-
-
-class KeptId(Struct, frozen=True):
-    """One id in a request: what it names, and in which field."""
-
-    what: str
-    field: str
-    id: bytes
 
 
 class KeptBy(Struct, frozen=True):
@@ -104,7 +76,12 @@ class KeptState:
         for kept in _named(inbound):
             if kept.field != "previous_response_id":  # some ignore one that they don't know
                 self._record(kept.id, backend, place)
-        if not any(name in part for part in _ends(inbound.body) for name in _TOOLS):
+        body = (
+            inbound.body
+            if len(inbound.body) <= LARGE
+            else inbound.body[:_TOOLS_WITHIN] + inbound.body[-_TOOLS_WITHIN:]
+        )
+        if not any(name in body for name in _TOOLS):
             return sink
         return _WatchingSink(sink, lambda found: self._record(found, backend, place))
 
@@ -171,39 +148,12 @@ class _WatchingSink:
 def _named(inbound: InferenceRequest) -> Iterator[KeptId]:
     """Yield what a request names, but for responses that are stored here and can be continued anywhere."""
     stored = inbound.stored
-    for part in _ends(inbound.body):
-        for kept in find_ids(part):
-            if kept.field == "previous_response_id" and (
-                stored is None or stored.knows(kept.id.decode("utf-8", "replace"))
-            ):
-                continue
-            yield kept
-
-
-def _ends(body: bytes) -> tuple[bytes, ...]:
-    return (body,) if len(body) <= 2 * SCANNED_MAX else (body[:SCANNED_MAX], body[-SCANNED_MAX:])
-
-
-def find_ids(text: bytes) -> Iterator[KeptId]:
-    """Yield the ids in a piece of JSON, without decoding it; what is inside a string has escaped quotes."""
-    if not any(name in text for name in _QUICK):
-        return
-    count = 0
-    for name in islice(_NAMES.finditer(text), NAMES_MAX):
-        if text[name.start() - 1 : name.start()] == b"\\":
+    for kept in ids_of_body(inbound.body) if inbound.kept_ids is None else inbound.kept_ids:
+        if kept.field == "previous_response_id" and (
+            stored is None or stored.knows(kept.id.decode("utf-8", "replace"))
+        ):
             continue
-        field = name[0][1:-1]
-        if field == b"file_ids":
-            many = _MANY.match(text, name.end())
-            ids = _ID.findall(many[1]) if many else []
-        else:
-            one = _ONE.match(text, name.end())
-            ids = [one[1] or one[2]] if one else []
-        for found in ids:
-            count += 1
-            if count > IDS_MAX:
-                return
-            yield KeptId(_WHAT[field], field.decode(), found)
+        yield kept
 
 
 def _hash(found: bytes) -> bytes:

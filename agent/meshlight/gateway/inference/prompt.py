@@ -60,8 +60,11 @@ async def read_prompt(inbound: InferenceRequest) -> Reading:
 
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
-    parts = (body,) if len(body) <= 2 * FIELDS else (body[:FIELDS], body[-FIELDS:])
-    return max((int(found) for part in parts for found in _ANSWER.findall(part)), default=0)
+    return max((int(found) for part in _ends(body) for found in _ANSWER.findall(part)), default=0)
+
+
+def _ends(body: bytes) -> tuple[bytes, ...]:
+    return (body,) if len(body) <= 2 * FIELDS else (body[:FIELDS], body[-FIELDS:])
 
 
 def keep_s_of(inbound: InferenceRequest, kind: Kind) -> float | None:
@@ -72,9 +75,9 @@ def keep_s_of(inbound: InferenceRequest, kind: Kind) -> float | None:
     """
     if kind == "ollama":
         return inbound.keep_alive_s if inbound.operation.startswith("api/") else None
-    if kind != "lmstudio" or b'"ttl"' not in inbound.body:
+    if kind != "lmstudio":
         return None
-    found = _TTL.search(inbound.body)
+    found = next((found for part in _ends(inbound.body) if (found := _TTL.search(part))), None)
     return float(found[1]) if found else None
 
 
