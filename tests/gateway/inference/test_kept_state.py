@@ -70,7 +70,10 @@ async def test_a_container_is_used_again_where_it_was_made(rooms: Rooms) -> None
     assert {(await rooms.send()).who for _ in range(4)} == {"east", "west"}, (
         "what names nothing goes anywhere"
     )
-    assert {(await rooms.send(container="container_1")).who for _ in range(4)} == {owner}
+    answers = [await rooms.send(container="container_1") for _ in range(4)]
+    assert {(answer.who, answer.headers["x-meshlight-why"]) for answer in answers} == {
+        (owner, "the container is there")
+    }
     upload = [{"role": "user", "content": [{"type": "container_upload", "file_id": "file_9"}]}]
     assert {(await rooms.send(messages=upload)).who for _ in range(4)} == {owner}
 

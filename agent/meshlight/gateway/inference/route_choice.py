@@ -112,7 +112,8 @@ class RouteChooser:
         Raises ModelNotFound, NotFound or a RouteError when there is none, ContextExceeded when none holds the
         prompt, BadRequest for a request that continues a response of a backend that can't be used.
         """
-        is_free = inbound.guest is None and (self.kept.is_empty or not self.kept.owners(inbound))
+        kept = () if self.kept.is_empty else self.kept.owners(inbound)
+        is_free = inbound.guest is None and not kept
         known = self._plans.get((inbound.head.model, inbound.operation)) if is_free else None
         plan = None
         if known is not None and known[0].snapshot is self._registry.snapshot:
@@ -120,10 +121,10 @@ class RouteChooser:
         if plan is None:
             found = self._plan(inbound, turn)
             if isinstance(found, RouteScore):
-                return found
+                return _at_owner(found, kept)
             plan = found
         if plan is not None and len(plan.scores) == 1:
-            return plan.scores[0]
+            return _at_owner(plan.scores[0], kept)
         reading = await read_prompt(inbound)
         snapshot = self._registry.snapshot
         if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
@@ -257,7 +258,7 @@ class RouteChooser:
         why = why_best(ranking, self._registry.snapshot.nodes, prompt) or score.why
         if len(candidates) == 1:
             if ranking is with_path:
-                return score
+                return _at_owner(score, self.kept.owners(inbound))
             why = why_only(score.facts)
         return Choice(score, reading, prompt, _plain(why))
 
@@ -390,6 +391,11 @@ class RouteChooser:
             if (score.backend, score.model, inbound.path) in self._lacking
         }
         return _set_apart(ranking, apart, "last-resort", nodes, prompt)
+
+
+def _at_owner(score: RouteScore, kept: Sequence[KeptBy]) -> RouteScore | Choice:
+    """Return the only route, with the reason where that is what the request names."""
+    return Choice(score, Reading(), why=f"the {kept[0].what} is there") if kept else score
 
 
 def without_lacking_kinds(
