@@ -23,16 +23,16 @@ SERVER = MappingProxyType({"/v1/models": models("m"), "/version": VERSION})
 
 async def test_it_asks_at_first_sight_and_then_every_minute() -> None:
     async with recorded_backend(VLLM, SERVER) as engine:
-        assert await engine.probe_requests() == ["/v1/models", "/version"]
+        assert await engine.probe_requests() == ["/v1/models", "/version", "/metrics"]
         assert [await engine.probe_requests(5) for _ in range(11)] == [["/v1/models"]] * 11
-        assert await engine.probe_requests(5) == ["/v1/models", "/version"]
+        assert await engine.probe_requests(5) == ["/v1/models", "/version", "/metrics"]
 
 
 async def test_it_asks_anew_when_the_list_of_models_has_changed() -> None:
     async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe()
         engine.server.answers["/v1/models"] = models("m", "n")
-        assert await engine.probe_requests() == ["/v1/models", "/version"]
+        assert await engine.probe_requests() == ["/v1/models", "/version", "/metrics"]
         assert await engine.probe_requests() == ["/v1/models"]
 
 
@@ -82,7 +82,7 @@ async def test_an_answer_that_fails_to_come_once_takes_nothing_away() -> None:
 async def test_a_key_goes_with_the_questions_too() -> None:
     async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe(secret="sk-1")
-        assert engine.server.asked == ["/v1/models", "/version"]
+        assert engine.server.asked == ["/v1/models", "/version", "/metrics"]
         assert all("authorization: Bearer sk-1" in head for head in engine.server.heads)
 
 

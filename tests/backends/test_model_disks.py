@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fake_clock import backend
-from meshlight.backends.model_disks import ModelDisks
+from meshlight.backends.model_disks import OWN_LEAST, ModelDisks
 from meshlight.domain.findings import Disk
 
 OLLAMA, STUDIO, OTHER = (
@@ -40,3 +40,28 @@ def test_a_disk_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
 
     (tmp_path / ".lmstudio" / "models").mkdir(parents=True)
     assert ModelDisks({"HOME": str(tmp_path)}, broken).look([STUDIO]) == []
+
+
+def test_our_own_folders_are_measured_where_they_will_be_and_each_disk_once(tmp_path: Path) -> None:
+    to_come, further = tmp_path / "not" / "there" / "yet", tmp_path / "further"
+    further.mkdir()
+    asked: list[Path] = []
+
+    def count(place: Path) -> tuple[int, int, int]:
+        asked.append(place)
+        return usage(place)
+
+    disks = ModelDisks({}, count, lambda: [to_come, further, Path("/dev")])
+    own = backend("this-machine", kind="local")
+    found = disks.look([own])
+    assert [disk.path for disk in found] == [str(to_come), "/dev"]
+    assert asked == [tmp_path, Path("/dev")]
+    assert found[0] == Disk(
+        backend="this-machine",
+        path=str(to_come),
+        free=7,
+        total=100,
+        command=("meshlight", "models"),
+        least=OWN_LEAST,
+    )
+    assert ModelDisks({}, usage).look([own]) == []

@@ -104,6 +104,15 @@ async def test_what_is_in_memory_the_slots_and_the_context_are_passed_on() -> No
     probe = await probe_of(backends=[SHARED | {"details": {"m": cold}}, SHARED | {"details": {"m": detail}}])
     both = ModelDetail(loaded=True, load_s=7.5, slots=6, context=131_072)
     assert probe.details == {"m": both}, "of both together"
+    crowded = {"running": 8, "waiting": 3}
+    probe = await probe_of(
+        backends=[SHARED | {"details": {"m": crowded}}, SHARED | {"details": {"m": crowded}}]
+    )
+    assert probe.details == {"m": ModelDetail(running=16, waiting=6)}
+    probe = await probe_of(
+        backends=[SHARED | {"details": {"m": crowded}}, SHARED | {"details": {"m": detail}}]
+    )
+    assert probe.details == {"m": ModelDetail(loaded=True, context=8192)}, "the other one takes requests"
     probe = await probe_of(backends=[SHARED | {"details": {"m": {"slots": -1, "load_s": -1.0}}}, SHARED])
     assert probe.details == {}
 

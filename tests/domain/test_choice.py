@@ -1,10 +1,12 @@
 """The choice among routes: step by step, and the same for the same facts."""
 
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meshlight.domain.choice import (
     NO_PROMPT,
@@ -108,6 +110,14 @@ def test_worth_waiting_for_is_what_is_full_and_not_what_is_done_later() -> None:
     assert worth_taking([small, large], Prompt(tokens=5_000)) == [False, True]
 
 
+def test_nobody_waits_for_an_account_that_is_used_up_or_sends_there_instead_of_waiting() -> None:
+    full, held = route(slots=1, in_flight=1), route(ring=3, held_s=9.0)
+    assert worth_taking([full, held]) == [True, False]
+    assert worth_taking([held, held]) == [True, True]
+    assert first("local-first", held, route(ring=4, loaded=False)) == (1, "slot")
+    assert route(held_s=9.0, work_s=1.0).finish_s() == 10.0
+
+
 def test_what_is_not_known_excludes_nothing() -> None:
     assert fits(route(), Prompt(tokens=10**9))
     assert not route(in_flight=100).is_full
@@ -130,6 +140,7 @@ FACTS = st.builds(
     load_s=st.none() | st.floats(0, 60),
     wait_s=st.none() | st.floats(0, 60),
     work_s=st.none() | st.floats(0, 60),
+    held_s=st.just(0.0) | st.floats(0, 60),
 )
 PROMPTS = st.builds(Prompt, tokens=st.integers(0, 10_000), answer_tokens=st.integers(0, 4_000))
 
@@ -164,6 +175,38 @@ def test_a_full_place_is_never_first_while_one_that_fits_is_free(
     if best.is_full and best.preference == 0:
         free = [r for r in same if fits(r, prompt) and not r.is_full and not r.must_load]
         assert all(r.slots is None and r.in_flight for r in free)  # they count as full if they take too long
+
+
+BETTER: tuple[Callable[[RouteFacts], Mapping[str, object]], ...] = (
+    lambda _: {"preference": 0},
+    lambda route: {"ring": max(route.ring - 1, 0)},
+    lambda route: {"priority": route.priority - 1},
+    lambda _: {"turn": -1},
+    lambda route: {"in_flight": max(route.in_flight - 1, 0)},
+    lambda route: {"slots": None if route.slots is None else route.slots + 1},
+    lambda route: {"context": route.context and 2 * route.context},
+    lambda _: {"is_home": True},
+    lambda route: {"latency_s": route.latency_s and route.latency_s / 2},
+    lambda route: {"work_s": route.work_s and route.work_s / 2},
+    lambda route: {"load_s": route.load_s and route.load_s / 2},
+    lambda route: {"wait_s": route.wait_s and route.wait_s / 2},
+    lambda route: {"held_s": route.held_s / 2},
+)
+"""What makes a route better, and nothing else of it worse."""
+
+
+@given(st.sampled_from(POLICIES), st.lists(FACTS, min_size=2, max_size=6), PROMPTS, st.sampled_from(BETTER))
+def test_what_makes_the_first_route_better_never_puts_it_behind(
+    policy: Policy,
+    routes: list[RouteFacts],
+    prompt: Prompt,
+    better: Callable[[RouteFacts], Mapping[str, object]],
+) -> None:
+    found = places(policy, routes, prompt)
+    first = found.index(min(found))
+    changed = [*routes[:first], replace(routes[first], **better(routes[first])), *routes[first + 1 :]]
+    again = places(policy, changed, prompt)
+    assert again[first].key == min(again).key
 
 
 @given(st.sampled_from(POLICIES), st.lists(FACTS, min_size=1, max_size=6), PROMPTS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fake_clock import backend
 from meshlight.domain.backend import OK, ModelDetail
@@ -181,6 +182,22 @@ def test_a_disk_counts_with_little_and_a_small_share_free() -> None:
     assert (finding.severity, finding.command) == ("look", "ollama list")
     assert found(disks=disk(11, 500)) == ()
     assert found(disks=disk(4, 64)) == ()
+
+
+def test_the_disk_of_this_machines_own_models_has_a_measure_of_its_own() -> None:
+    disk = Disk(
+        backend="study",
+        path="/models",
+        free=3 * GB,
+        total=40 * GB,
+        command=("meshlight", "models"),
+        least=4 * GB,
+    )
+    finding = one(disks=[disk])
+    assert finding.evidence == "3.0 of 40 GB are free where study stores its models (/models)."
+    assert (finding.severity, finding.command) == ("look", "meshlight models")
+    assert "meshlight models rm NAME" in finding.fix
+    assert found(disks=[replace(disk, free=4 * GB)]) == ()
 
 
 def test_others_at_an_engine_count_after_three_looks() -> None:

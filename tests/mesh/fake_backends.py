@@ -19,7 +19,7 @@ from meshlight.mesh.prober import BackendSync, Prober
 REFUSED = ConnectError("refused", "Connection refused.")
 LOADING = b'{"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}'
 
-DETAILS = frozenset({"/props", "/slots", "/version", "/api/ps", "/api/version"})
+DETAILS = frozenset({"/props", "/slots", "/version", "/metrics", "/api/ps", "/api/version"})
 """What engines are asked beside the probe: here nobody answers it, and it is not counted."""
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from fake_clock import Clock, FakeMesh, backend, read
 from meshlight.backends.base import Probe
 from meshlight.backends.engine_clients import Clients
+from meshlight.backends.this_machine import this_machine
 from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.findings import WINDOW_S, Disk, Finding
 from meshlight.domain.health import Answered
@@ -226,6 +227,16 @@ async def test_this_machine_is_looked_at_for_its_own_engines_alone() -> None:
     kinds = [[finding.kind for finding in await watched.found()] for _ in range(3)]
     assert kinds == [["disk"], ["disk"], ["bypass", "disk"]]
     assert {frozenset(ports) for ports in machine.asked} == {frozenset({"study"})}
+
+
+async def test_the_disk_of_this_machines_own_models_is_looked_at_without_an_engine() -> None:
+    machine = Machine()
+    watched = Watched(MachineLook(clients=machine.clients, disks=machine.disks))
+    watched.mesh.registry.remove("study")
+    assert await watched.found() == ()
+    watched.mesh.registry.put(this_machine())
+    assert [finding.kind for finding in await watched.found()] == ["disk"]
+    assert machine.asked == [], "nobody else can be connected to it"
 
 
 async def test_a_look_that_fails_leaves_the_rest() -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from fake_clock import Clock, backend
+from meshlight.domain.account_limits import Limit
 from meshlight.domain.backend import OK, Kind, ModelDetail
 from meshlight.domain.choice import NO_PROMPT, Prompt
 from meshlight.domain.health import Health
@@ -15,6 +16,7 @@ from meshlight.domain.snapshot import Node, Snapshot, index
 from meshlight.mesh.route_memory import (
     CROWDED,
     LOAD_GUESS_S,
+    OWN_QUEUE_S,
     ROUTES_MAX,
     TICK_S,
     RouteMemory,
@@ -130,6 +132,67 @@ def test_a_look_at_the_engine_counts_more_than_an_answer_before_it() -> None:
     mesh.clock.pass_time(1)
     mesh.look(COLD, COLD)
     assert mesh.score("b").facts.loaded is False
+
+
+@pytest.mark.parametrize(
+    ("keep_s", "still_warm_s", "cold_s"),
+    [(0.0, None, 0.0), (2.0, 1.9, 2.0), (600.0, 599.0, 600.0), (-1.0, 1e6, None)],
+)
+def test_a_request_that_says_how_long_the_model_stays_sets_the_end_of_its_warmth(
+    keep_s: float, still_warm_s: float | None, cold_s: float | None
+) -> None:
+    mesh = Mesh(ModelDetail(loaded=True), ModelDetail(loaded=False))
+    a = mesh.score("a")
+    mesh.clock.pass_time(1)
+    ticket = mesh.traffic.reserve("a", "m")
+    mesh.memory.keeps(a, keep_s)
+    assert mesh.score("a").facts.loaded, "while an answer is written"
+    ticket.close("ok")
+    for after_s, is_loaded in ((still_warm_s, True), (cold_s, False)):
+        if after_s is not None:
+            mesh.clock.now = 1001.0 + after_s
+            assert mesh.score("a").facts.loaded is is_loaded
+    mesh.look(ModelDetail(loaded=True), ModelDetail(loaded=False))
+    assert mesh.score("a").facts.loaded, "a look at the engine counts more"
+
+
+def test_the_end_that_comes_after_a_look_counts_and_a_new_load_starts_anew() -> None:
+    mesh = Mesh(ModelDetail(loaded=True), ModelDetail(loaded=True))
+    mesh.memory.keeps(mesh.score("a"), 12.0)
+    mesh.clock.pass_time(10)
+    mesh.look(ModelDetail(loaded=True), ModelDetail(loaded=True))
+    assert mesh.first() in {"a", "b"}
+    mesh.clock.pass_time(2)
+    assert mesh.first() == "b"
+    mesh.look(ModelDetail(loaded=False), ModelDetail(loaded=False))
+    mesh.clock.pass_time(1)
+    mesh.memory.answered(mesh.score("a"))
+    mesh.clock.pass_time(200)
+    assert mesh.score("a").facts.loaded, "Ollama's usual five minutes"
+
+
+def test_an_engine_with_a_queue_of_its_own_is_full_for_a_while_and_not_held_back() -> None:
+    mesh = Mesh(ModelDetail(loaded=True, running=8, waiting=5), ModelDetail(loaded=True), kind="vllm")
+    assert mesh.first() == "b"
+    facts = mesh.score("a").facts
+    assert (facts.is_full, facts.slots, facts.waiting) == (True, 8, 6)
+    assert mesh.score("a").why == "After b: it is full."
+    mesh.clock.pass_time(OWN_QUEUE_S)
+    assert not mesh.score("a").facts.is_full
+
+
+def test_an_account_whose_limit_is_used_up_is_last_until_it_takes_one_again() -> None:
+    mesh = Mesh(ModelDetail(), ModelDetail(), kind="openai")
+    mesh.memory.learn_limits("a", {"requests": Limit(0, 2, 60.0)})
+    assert mesh.first() == "b"
+    assert mesh.score("b").why == "The limit of a is used up."
+    assert mesh.score("a").why == "After b: the limit of its account is used up for 30 s."
+    mesh.clock.pass_time(30)
+    assert mesh.first() == "a"
+    mesh.memory.learn_limits("a", {"requests": Limit(0, 2, 60.0)})
+    assert mesh.first() == "b"
+    mesh.memory.forget("a")
+    assert mesh.first() == "a"
 
 
 def test_a_server_of_one_model_is_always_warm() -> None:

@@ -69,6 +69,19 @@ def test_what_exceeds_the_slots_waits_in_the_queue_and_not_at_the_engines() -> N
     assert [machine.most_taken for machine in mesh.machines] == [2, 2]
 
 
+def test_fifty_on_two_machines_with_four_slots_take_as_long_as_the_machines_need() -> None:
+    ideal = Mesh(4, warm=(True,))
+    for _ in range(25):
+        ideal.ask()
+    ideal.run()
+    mesh = Mesh(4, 4, warm=(True, True))
+    for _ in range(50):
+        mesh.ask()
+    assert sum(mesh.run().values()) == 50
+    assert [machine.most_taken for machine in mesh.machines] == [4, 4]
+    assert mesh.timeline.now <= 1.05 * ideal.timeline.now
+
+
 def test_conversations_stay_where_they_are() -> None:
     mesh = Mesh(4, 4, warm=(True, True))
     for number in range(12):

@@ -20,6 +20,8 @@ from meshlight.backends.diagnostics import no_list_reason, not_this_kind, reason
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_control import cannot
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
+from meshlight.backends.rate_limits import rate_limits
+from meshlight.domain.account_limits import Limit, LimitKind
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
 from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
@@ -429,9 +431,9 @@ class BackendKind(ABC):
         """Say why a backend gave no answer."""
         return reason(error, backend, self.label, self.start)
 
-    def about_from_headers(self, headers: Headers) -> Mapping[str, str] | None:  # noqa: ARG002 — for kinds with limits
-        """Return what an answer's headers say about the backend (labelled lines, as in `Probe.about`)."""
-        return None
+    def limits_from_headers(self, headers: Headers) -> Mapping[LimitKind, Limit]:
+        """Return what an answer's headers say of the limits of the backend's account; empty for nothing."""
+        return rate_limits(headers)
 
     def detected(self, upstream: HttpClient, models: tuple[str, ...]) -> DetectedEngine:
         """Return a detected server, named by label and port as in `llama.cpp :8080`."""

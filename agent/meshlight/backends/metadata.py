@@ -44,6 +44,8 @@ class MetadataSnapshot(Struct, frozen=True, kw_only=True):
     """See `Probe.can_load`."""
     every_s: float = EVERY_S
     """How long it is current."""
+    used_every_s: float = EVERY_S
+    """The same once a request was sent there."""
 
 
 class ModelListReply(Struct, frozen=True):
@@ -121,7 +123,7 @@ class MetadataChannel(Channel):
         if probe.models is None:
             self._due = float("-inf")
             return probe
-        if self._clock() >= self._due or probe.models != self._models:
+        if self._is_due() or probe.models != self._models:
             left_s = min(DETAILS_S, PROBE_S - (monotonic() - started))
             query = EngineQuery(
                 self._upstream, self._kind.authorize_at(self._upstream.address, secret), left_s
@@ -147,6 +149,11 @@ class MetadataChannel(Channel):
             warnings=snapshot.warnings,
             can_load=snapshot.can_load,
         )
+
+    def _is_due(self) -> bool:
+        if self._was_used and self._snapshot is not None:
+            return self._clock() >= min(self._due, self._read_at + self._snapshot.used_every_s)
+        return self._clock() >= self._due
 
     def check_now(self) -> None:
         """Read the metadata with the next probe: a person wants to know, or has changed something."""

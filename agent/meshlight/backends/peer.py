@@ -356,11 +356,14 @@ def _clean(shared: SharedBackend) -> SharedBackend:
 def _together(first: ModelDetail, second: ModelDetail) -> ModelDetail:
     """Return what holds for a model that two backends of a peer serve: the peer chooses the one that suits."""
     both = first.slots is not None and second.slots is not None
+    are_full = first.waiting is not None and second.waiting is not None
     return replace(
         first,
         loaded=first.loaded if second.loaded is None else first.loaded or second.loaded,
         context=max(first.context or 0, second.context or 0) or None,
         slots=(first.slots or 0) + (second.slots or 0) if both else None,
+        running=(first.running or 0) + (second.running or 0) if are_full else None,
+        waiting=(first.waiting or 0) + (second.waiting or 0) if are_full else None,
         load_s=first.load_s if second.load_s is None else second.load_s,
     )
 
@@ -370,6 +373,8 @@ def _clean_detail(detail: ModelDetail) -> ModelDetail:
         context=tokens(detail.context),
         loaded=detail.loaded,
         slots=number(detail.slots, SLOTS_MAX),
+        running=number(detail.running, SLOTS_MAX),
+        waiting=number(detail.waiting, SLOTS_MAX),
         load_s=detail.load_s if detail.load_s is not None and 0 < detail.load_s <= LOAD_MAX_S else None,
         quantization=short_text(detail.quantization),
         parameters=short_text(detail.parameters),

@@ -113,6 +113,10 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it is in memory now, so that a request need not wait for loading."""
     slots: int | None = None
     """Requests that it answers at the same time."""
+    running: int | None = None
+    """Requests of all its clients that it works on, while others wait in its own queue."""
+    waiting: int | None = None
+    """Requests of all its clients that wait in its own queue; None for none."""
     load_s: float | None = None
     """Seconds that its last load took."""
     quantization: str = ""

@@ -6,7 +6,8 @@ The first step in which two routes differ decides between them:
 2. `context`: one whose context holds the prompt and the answer comes before one that is too small.
 3. `slot`: one that can begin at once comes before one that is full. A model that would have to be loaded first counts
    as full while it is sooner to wait for one that is in memory; and a busy place of which no slots are known while it
-   takes twice as long as another one, even if that one has to load the model.
+   takes twice as long as another one, even if that one has to load the model. So does an account whose limits are
+   used up.
 4. `ring`: the nearer one. (A full place takes nothing, so a free slot farther away comes before it, as far as the
    rule lets requests go.)
 5. `conversation`: where the conversation was before, its prompt is in the cache.
@@ -126,6 +127,8 @@ class RouteFacts(Struct, kw_only=True):
     """Seconds to load the model, if it has to be."""
     wait_s: float | None = None
     """Seconds until a slot is free, if it is full."""
+    held_s: float = 0.0
+    """Seconds until the limits of its account let a request through; 0 if they do now."""
     work_s: float | None = None
     """Seconds from the first byte of the prompt to the last of the answer, once it has a slot."""
 
@@ -133,8 +136,8 @@ class RouteFacts(Struct, kw_only=True):
     def is_full(self) -> bool:
         """Whether it can't begin at once."""
         if self.slots is None:
-            return False
-        return (self.in_flight if self.taken is None else self.taken) >= self.slots
+            return self.held_s > 0.0
+        return self.held_s > 0.0 or (self.in_flight if self.taken is None else self.taken) >= self.slots
 
     @property
     def waiting(self) -> int:
@@ -154,6 +157,7 @@ class RouteFacts(Struct, kw_only=True):
             return None
         if self.slots is not None and self.is_full:
             finish_s += self.wait_s or 0.0
+        finish_s += self.held_s
         if self.loaded is False:
             return None if self.load_s is None else finish_s + self.load_s
         return finish_s
@@ -208,7 +212,7 @@ def best(
         elif step == "slot" and not any(
             route.loaded is False or (route.slots is None and route.in_flight) for route in left
         ):
-            values = [route.slots is not None and route.is_full for route in left]
+            values = [(route.slots is not None or route.held_s > 0.0) and route.is_full for route in left]
         else:
             if finishes is None:
                 expect()
@@ -356,14 +360,18 @@ def worth_taking(routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> li
 
     Not one that would have to load its model, or is busy for long, while it is sooner to wait for another one; nor
     one whose context is too small for the prompt while there is one that holds it. (The limit of the answer is seldom
-    reached: where it alone does not fit, nobody waits for a larger context.)
+    reached: where it alone does not fit, nobody waits for a larger context.) Nor an account whose limits are used up,
+    while there is another route.
     """
     finishes = [route.finish_s() for route in routes]
     soonest = _soonest(routes, finishes, prompt)
     alone = Prompt(tokens=prompt.tokens)
     is_any_fit = any(fits(route, alone) for route in routes)
+    is_any_open = any(not route.held_s for route in routes)
     return [
-        (route.is_full or _slot(route, finish_s, soonest) == 0.0) and (fits(route, alone) or not is_any_fit)
+        (route.is_full or _slot(route, finish_s, soonest) == 0.0)
+        and (fits(route, alone) or not is_any_fit)
+        and not (route.held_s and is_any_open)
         for route, finish_s in zip(routes, finishes, strict=True)
     ]
 

@@ -38,6 +38,8 @@ def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str
     if step == "slot":
         if other.must_load and not other.is_full:
             return _FIRST["loaded"]
+        if other.held_s:
+            return f"the limit of {others_name} is used up"
         return f"{others_name} is {'full' if other.is_full else 'busy'}"
     if step in _REQUESTS:
         return f"fewest requests ({route.in_flight})"
@@ -60,6 +62,8 @@ def why_later(step: Step, route: RouteFacts) -> str:
     if step == "slot":
         if route.must_load and not route.is_full:
             return _LATER["loaded"]
+        if route.held_s:
+            return f"the limit of its account is used up for {seconds_text(route.held_s)}"
         return "it is full" if route.is_full else "it is busy"
     if step in _REQUESTS:
         return f"more requests ({route.in_flight})"

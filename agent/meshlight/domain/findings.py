@@ -128,6 +128,8 @@ class Disk(Struct, frozen=True, kw_only=True):
     total: int
     command: tuple[str, ...] = ()
     """Lists the models there."""
+    least: int | None = None
+    """With fewer bytes free it is nearly full, whatever its size; None for the usual measure."""
 
 
 class Others(Struct, frozen=True, kw_only=True):
@@ -403,13 +405,23 @@ def _disk(signs: Signs) -> list[Finding]:
             "",
             evidence=f"{disk.free / 1024**3:.1f} of {disk.total / 1024**3:.0f} GB are free where "
             f"{_name(signs, disk.backend)} stores its models ({_text(disk.path)}).",
-            why="The next download of a model may fail half-way, and an engine without room for its files fails too.",
-            fix="Delete models that you don't use.",
+            why="The next download of a model may fail half-way, and an engine without room for its files fails too."
+            if disk.least is None
+            else "A download leaves some room for everything else, so even a small model does not fit any more.",
+            fix="Delete models that you don't use."
+            if disk.least is None
+            else "Delete models that you don't use (`meshlight models rm NAME`), or set another `folder` in [local].",
             command=disk.command,
         )
         for disk in signs.disks
-        if disk.backend in signs.nodes and disk.free < DISK_BYTES and disk.free < disk.total * DISK_SHARE
+        if disk.backend in signs.nodes and _is_nearly_full(disk)
     ]
+
+
+def _is_nearly_full(disk: Disk) -> bool:
+    if disk.least is not None:
+        return disk.free < disk.least
+    return disk.free < DISK_BYTES and disk.free < disk.total * DISK_SHARE
 
 
 def _bypass(signs: Signs) -> list[Finding]:

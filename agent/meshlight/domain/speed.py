@@ -128,6 +128,7 @@ class Speeds:
         "begin_s",
         "due",
         "is_one_engine",
+        "keep_s",
         "learned_slots",
         "load_s",
         "read_s",
@@ -162,6 +163,8 @@ class Speeds:
         """From when on the four values above are to be worked out anew."""
         self.seen_at = -_NEVER
         """When an answer last had content: then the model was in memory."""
+        self.keep_s: float | None = None
+        """For how long after an answer the model stays in memory, as far as a request said; None for the usual."""
         self.warm_since = -_NEVER
         """When the first of these answers after it was cold had content."""
         self.slow_since: float | None = None

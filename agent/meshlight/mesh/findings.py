@@ -96,8 +96,9 @@ class MachineLook(Struct, frozen=True, kw_only=True):
         """Return both; what can't be read is empty."""
         clients: Mapping[str, Clients] = {}
         disks: Sequence[Disk] = ()
-        with suppress(OSError):
-            clients = self.clients(ports)
+        if ports:
+            with suppress(OSError):
+                clients = self.clients(ports)
         with suppress(OSError):
             disks = self.disks(backends)
         return clients, disks
@@ -307,7 +308,8 @@ class Findings(Symptoms):
         nodes = self._registry.snapshot.nodes.values()
         engines = [node.backend for node in nodes if node.backend.enabled and _is_engine(node.backend)]
         ports = {backend.id: port for backend in engines if (port := _local_port(backend)) is not None}
-        local = [backend for backend in engines if backend.id in ports]
+        own = [node.backend for node in nodes if node.backend.enabled and node.backend.kind == "local"]
+        local = [backend for backend in engines if backend.id in ports] + own
         if not local:
             return [], ()
         if self._machine_look is None:

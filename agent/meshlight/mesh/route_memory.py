@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
@@ -32,6 +33,8 @@ CROWDED = 3
 """A place with so many more requests than the least busy one is not preferred for its conversations."""
 LOAD_GUESS_S = 20.0
 """How long a model is expected to load where that was never seen."""
+OWN_QUEUE_S = 15.0
+"""For how long it counts that requests were seen to wait in an engine's own queue."""
 SLOW_FOR_S = 300.0
 """A route that is slow for so long is worth telling."""
 KEPT_BYTES_MAX = 1 << 20
@@ -96,7 +99,9 @@ class _Live:
         "speeds",
         "told_load_s",
         "told_loaded",
+        "told_running",
         "told_slots",
+        "told_waiting",
     )
 
     def __init__(self, facts: RouteFacts, node: Node, place: str, model: str, speeds: Speeds) -> None:
@@ -114,6 +119,8 @@ class _Live:
         self.looked_at = node.details_at
         self.keep_s = _KEEP_S.get(backend.kind, _NEVER)
         self.told_load_s = detail.load_s
+        self.told_waiting = detail.waiting or 0
+        self.told_running = detail.running or 1
         self.told_slots = facts.slots = detail.slots if backend.slots is None else backend.slots
         if facts.slots is None and backend.kind not in _ENGINES:
             self.told_slots = 0  # there are none, and none are learned
@@ -159,6 +166,8 @@ class RouteMemory:
         self._later = later
         self._ticking: Timer | None = None
         self.sizes = PromptSizes()
+        self._limits: dict[str, AccountLimits] = {}
+        """Of the accounts whose answers told them."""
         self._speeds: dict[tuple[str, str, str], Speeds] = {}
         for known in self._read():
             self._speeds[known.backend, known.place, known.model] = Speeds(known.kept)
@@ -206,6 +215,7 @@ class RouteMemory:
         now = self._clock()
         if score.facts.loaded is False and speeds.warm_since < score.facts.known_at:
             speeds.warm_since = now
+            speeds.keep_s = None
         speeds.seen_at = now
 
     def learn(
@@ -250,6 +260,22 @@ class RouteMemory:
         slower = speeds.slower_by(ticket.running)
         speeds.learn_timings(self._clock(), (read[0], read[1] / slower), (wrote[0], wrote[1] / slower))
 
+    def learn_limits(self, backend: str, limits: Mapping[LimitKind, Limit]) -> None:
+        """Take in what an answer told of the limits of a backend's account."""
+        known = self._limits.get(backend)
+        if known is None:
+            known = self._limits[backend] = AccountLimits()
+        known.record(limits, self._traffic.load.get(backend, 0), self._clock())
+
+    def keeps(self, score: RouteScore, keep_s: float) -> None:
+        """Note for how long a request wanted the model in memory after its answer, which is complete now.
+
+        Negative for as long as the engine runs. It counts for the answers after it too, until the model is unloaded.
+        """
+        speeds = self._of(score)
+        speeds.seen_at = self._clock()
+        speeds.keep_s = keep_s if keep_s >= 0 else _NEVER
+
     def slow(self) -> list[SlowRoute]:
         """Return the routes that have been slower than half their usual speed for five minutes."""
         now = self._clock()
@@ -262,6 +288,7 @@ class RouteMemory:
 
     def forget(self, backend: str) -> None:
         """Forget the routes of a removed backend."""
+        self._limits.pop(backend, None)
         for key in [key for key in self._speeds if key[0] == backend]:
             del self._speeds[key]
 
@@ -292,9 +319,11 @@ class RouteMemory:
             if (
                 loaded is not True
                 and speeds.seen_at > route.looked_at
-                and now - speeds.seen_at < route.keep_s
+                and now - speeds.seen_at < (route.keep_s if speeds.keep_s is None else speeds.keep_s)
             ):
                 loaded = True
+            if speeds.keep_s is not None and self._has_ended(route, now):
+                loaded = False
             facts.loaded = loaded
             if loaded is False:
                 facts.known_at = now
@@ -313,9 +342,27 @@ class RouteMemory:
                 may_be_full = True
             if route.counts_model:
                 facts.taken = self._traffic.running(route.backend, route.model)
+            if (route.told_waiting or self._limits) and self._counts_others(route, prompt, now):
+                may_be_full = True
         if is_any_home and _is_crowded(routes):
             is_any_home = False
         return is_any_home, is_any_cold, may_be_full
+
+    def _counts_others(self, route: _Live, prompt: Prompt, now: float) -> bool:
+        """Count what all clients together have sent, also past us: it may be more than there is room for."""
+        is_full = False
+        if route.told_waiting and not route.told_slots:
+            is_full = _count_own_queue(route, now)
+        if (limits := self._limits.get(route.backend)) is not None:
+            route.facts.held_s = limits.wait_s(route.facts.in_flight, prompt.tokens, now)
+            is_full = is_full or route.facts.held_s > 0.0
+        return is_full
+
+    def _has_ended(self, route: _Live, now: float) -> bool:
+        """Whether the time is up for which a request wanted the model in memory, and nothing newer was seen."""
+        keep_s = route.speeds.keep_s
+        ends_at = route.speeds.seen_at + (_NEVER if keep_s is None else keep_s)
+        return route.looked_at < ends_at <= now and not self._traffic.running(route.backend, route.model)
 
     def _expect(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> None:
         """Bring up to date how long an answer is expected to take at the routes of a model."""
@@ -423,6 +470,26 @@ def _is_crowded(routes: Sequence[_Live]) -> bool:
         return False
     home.is_home = home.in_flight < min(route.facts.in_flight for route in routes) + CROWDED
     return not home.is_home
+
+
+def _count_own_queue(route: _Live, now: float) -> bool:
+    """Count those that wait in the engine's own queue, whoever sent them; return whether they still count.
+
+    As many as run then are its slots. It puts the engine last, and no request is held back for it: it takes them all.
+    """
+    facts, waiting = route.facts, route.told_waiting
+    if now - route.looked_at >= OWN_QUEUE_S:
+        waiting = 0
+        route.told_waiting = 0
+    if not waiting:
+        if route.told_slots is not None:
+            facts.slots = None
+        if not route.counts_model:
+            facts.taken = None
+        return False
+    facts.slots = route.told_running
+    facts.taken = max(facts.in_flight, route.told_running + waiting)
+    return True
 
 
 def _detail(node: Node, model: str) -> ModelDetail:

@@ -37,6 +37,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshlight import __version__
@@ -208,7 +209,10 @@ class Service:
             time.time,
             later,
             slow=self._route_memory.slow,
-            machine=MachineLook(clients=EngineClients().look, disks=ModelDisks().look),
+            machine=MachineLook(
+                clients=EngineClients().look,
+                disks=ModelDisks(own_folders=partial(self._own_folders, paths)).look,
+            ),
             on_change=self._publisher.relight,
         )
         history = History(self._registry, clock)
@@ -434,6 +438,12 @@ class Service:
             probe_soon=partial(self._prober.probe_soon, LOCAL_ID),
             upstream_for=self._upstream,
         )
+
+    def _own_folders(self, paths: Paths) -> list[Path]:
+        """Return the folders of this machine's own models; called in a thread, while it has any."""
+        from meshlight.local_models.catalog.stores import named_folders  # noqa: PLC0415 costs nothing where it is off
+
+        return named_folders(self._settings.config.local, paths.models_dir, Path.home())
 
     def _list_own(self, is_known: bool) -> None:
         """List this machine as a backend while it has a model of its own."""

@@ -92,6 +92,21 @@ async def test_one_model_is_told_with_context_size_and_skills() -> None:
     assert probe.about == {"Version": "b11434-c0ffee1", "Slots": "4"}
 
 
+async def test_the_context_is_that_of_one_slot_even_where_the_total_is_listed() -> None:
+    smaller = answer([{"id": number, "n_ctx": 512, "is_processing": False} for number in range(4)])
+    answers = {"/v1/models": alone(), "/props": answer(OLD), "/slots": smaller}
+    async with recorded_backend(LLAMACPP, answers) as engine:
+
+        async def context() -> int | None:
+            return ((await engine.probe(after_s=61)).details or {})["tiny"].context
+
+        assert await context() == 512
+        engine.server.answers["/slots"] = NO_SLOTS
+        assert await context() == 512, "as it was read"
+        engine.server.answers["/props"] = answer(OLD | {"total_slots": 1})
+        assert await context() == 2048, "it was started anew"
+
+
 async def test_an_older_build_tells_less_in_its_list_and_the_rest_in_its_properties() -> None:
     meta = {"n_ctx_train": 131072, "n_params": 8_030_261_312}
     props = OLD | {"model_ftype": "Q4_K - Medium", "modalities": {"vision": True, "audio": True}}

@@ -123,6 +123,33 @@ async def test_a_peers_models_are_loaded_from_here_once_its_owner_allows_it(tmp_
         await anna.until_so(backend, lambda found: not found["can_load"])
 
 
+async def test_what_is_warm_at_a_peer_and_its_slots_count_in_the_choice_here(tmp_path: Path) -> None:
+    async with (
+        SimulatedEngine("ollama", "study", models=("alpha",)) as bens,
+        SimulatedEngine("ollama", "own", models=("alpha",)) as own,
+        couple(tmp_path, bens) as (anna, ben),
+    ):
+        own.facts.loaded.clear()
+        added = {"kind": "ollama", "url": own.url, "name": "own", "ring": "lan"}
+        assert (await anna.http.post("/mesh/backends", json=added)).status_code == 201
+        assert (await ben.http.patch("/mesh/backends/study", json={"slots": 3})).is_success
+        other = await pair(anna, ben)
+        await anna.http.patch(f"/mesh/peers/{other}", json={"use": ["alpha"]})
+        backend = f"peer-{other[:8]}"
+        await anna.until_so(backend, lambda found: found["details"].get("alpha", {}).get("slots") == 3)
+        answer = await anna.chat("alpha")
+        assert (answer.headers["x-meshlight-backend"], answer.headers["x-meshlight-why"]) == (
+            backend,
+            "warm here",
+        )
+        routes = (await anna.http.get("/mesh/route?model=alpha")).json()["routes"]
+        assert [(r["backend"], r["loaded"], r["slots"]) for r in routes] == [
+            (backend, True, 3),
+            ("own", False, None),
+        ]
+        assert not own.calls()
+
+
 async def test_unpairing_ends_it_on_both_sides_and_closes_the_listener(tmp_path: Path) -> None:
     async with couple(tmp_path) as (anna, ben):
         other = await pair(anna, ben)

@@ -1,13 +1,12 @@
 """What the choice of a route depends on is read from the bytes of a request."""
 
-from collections.abc import Iterable
-
 import msgspec
 import pytest
 
 from gateway.rig import Rig
+from meshlight.domain.backend import Kind
 from meshlight.domain.operations import Operation
-from meshlight.gateway.inference.prompt import CONVERSES, made_response, previous_response, read_prompt
+from meshlight.gateway.inference.prompt import CONVERSES, keep_s_of, read_prompt
 
 
 def body(text: str = "hello", /, **fields: object) -> bytes:
@@ -49,28 +48,19 @@ async def test_what_is_no_conversation_is_not_read(operation: Operation) -> None
     )
 
 
-@pytest.mark.parametrize(
-    ("sent", "found"),
-    [
-        (body(), b""),
-        (body(previous_response_id="resp_1"), b"resp_1"),
-        (body(previous_response_id=None), b""),
-        (body(previous_response_id="x" * 201), b""),
-        (body('"previous_response_id": "resp_2"'), b""),
-    ],
-)
-def test_the_response_that_is_continued(sent: bytes, found: bytes) -> None:
-    assert previous_response(sent) == found
+def sent(
+    kind: Kind, operation: Operation, keep_alive_s: float | None = None, **fields: object
+) -> float | None:
+    inbound = Rig().inbound(operation, "m", body(**fields))
+    return keep_s_of(msgspec.structs.replace(inbound, keep_alive_s=keep_alive_s), kind)
 
 
-@pytest.mark.parametrize(
-    ("first", "found"),
-    [
-        (b'{"id":"resp_1","object":"response"}', b"resp_1"),
-        (b'event: response.created\ndata: {"type":"x","response":{"id": "resp_2"}}\n\n', b"resp_2"),
-        (b'{"id":"msg_1"}', b""),
-        (b" " * 3_000 + b'{"id":"resp_1"}', b""),
-    ],
-)
-def test_the_response_that_was_made(first: bytes, found: Iterable[int]) -> None:
-    assert made_response(first) == found
+def test_how_long_a_request_keeps_the_model_in_memory() -> None:
+    assert sent("ollama", "api/chat", 0.0) == 0.0
+    assert sent("ollama", "api/chat", -1.0) == -1.0
+    assert sent("ollama", "chat/completions", 60.0, ttl=60) is None, "Ollama reads neither there"
+    assert sent("lmstudio", "chat/completions", ttl=300) == 300.0
+    assert sent("lmstudio", "messages", cache_control={"type": "ephemeral", "ttl": "5m"}) is None
+    assert sent("lmstudio", "chat/completions", note='{"ttl": 5}') is None
+    assert sent("lmstudio", "chat/completions") is None
+    assert sent("vllm", "chat/completions", 60.0, ttl=60) is None

@@ -147,35 +147,48 @@ class LlamaCppMetadata:
     For `--sleep-idle-seconds` a request for the slots counts as work: it wakes a server and keeps it awake. So for
     a server that may sleep (its properties say so) it is sent only after requests of ours, or while it was busy. The
     list and the properties do not count as work. A router gets no request about one model: that would load it.
+
+    With `-np N`, list and properties give the context of one slot, and with `--kv-unified` (the default without
+    `-np`) each slot may use all of it. What the slots say of themselves counts more: that is certainly what one
+    request has, should another version or a wrapper list the total.
     """
 
     def __init__(self) -> None:
         self._props: Facts = {}
         self._was_busy = False
+        self._slot_context: int | None = None
+        """Tokens of the smallest slot, by the last look at the slots; None while unknown."""
 
     async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
         """Read the properties and, if that does not keep it awake, the slots."""
-        self._props = props = read_object(await query("/props")) or self._props
+        props = read_object(await query("/props")) or self._props
+        if _shape(props) != _shape(self._props):
+            self._slot_context = None  # it was started anew
+        self._props = props
         items = read_items(listed.body)
         claims = read_items(listed.body, "models")
-        alone = props if len(listed.models) == 1 and props.get("role") != "router" else {}
+        is_router = props.get("role") == "router"
+        alone = props if len(listed.models) == 1 and not is_router else {}
+        slots_line = "" if is_router else await self._slots(query, props, was_used=listed.was_used)
+        slot_context = self._slot_context if alone else None
         details = {
             model: detail
             for model in listed.models
-            if (detail := _detail(items.get(model, {}), claims.get(model, {}), alone)) != ModelDetail()
+            if (detail := _detail(items.get(model, {}), claims.get(model, {}), alone, slot_context))
+            != ModelDetail()
         }
         about = {"Version": short_text(props.get("build_info"))}
-        if props.get("role") == "router":
+        if is_router:
             about["Loaded"] = _loaded_text(details, len(listed.models), props)
             about |= _failed_lines(items)
         else:
-            about["Slots"] = await self._slots(query, props, was_used=listed.was_used)
+            about["Slots"] = slots_line
         return MetadataSnapshot(
             details=details,
             about={label: text for label, text in about.items() if text},
             again=self._was_busy or any(_is_loading(item) for item in items.values()),
-            can_load=props.get("role") == "router",
-            every_s=WARMTH_EVERY_S if props.get("role") == "router" else EVERY_S,
+            can_load=is_router,
+            every_s=WARMTH_EVERY_S if is_router else EVERY_S,
         )
 
     async def _slots(self, query: EngineQuery, props: Facts, *, was_used: bool) -> str:
@@ -187,17 +200,26 @@ class LlamaCppMetadata:
         slots = read_objects(await query("/slots")) if may_read else []
         if not slots:
             return "" if total is None else str(total)
+        contexts = [context for slot in slots if (context := tokens(slot.get("n_ctx"))) is not None]
+        if len(contexts) == len(slots):
+            self._slot_context = min(contexts)
         busy = sum(slot.get("is_processing") is True for slot in slots)
         self._was_busy = busy > 0
         return f"{busy} of {len(slots)} busy"
+
+
+def _shape(props: Facts) -> tuple[object, ...]:
+    """Return what differs in a server that was started with another model, other slots or another context."""
+    context = as_object(props, "default_generation_settings").get("n_ctx")
+    return props.get("model_path"), props.get("total_slots"), context
 
 
 def _is_loading(item: Facts) -> bool:
     return as_object(item, "status").get("value") == "loading"
 
 
-def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
-    """Combine what list and properties say about one model; `props` is empty if they are not about it."""
+def _detail(item: Facts, claim: Facts, props: Facts, slot_context: int | None) -> ModelDetail:
+    """Combine what list, properties and slots say about one model; `props` is empty if they are not about it."""
     meta = as_object(item, "meta")
     architecture = as_object(item, "architecture")
     inputs = mapped(short_texts(architecture.get("input_modalities")), _INPUTS)
@@ -214,7 +236,8 @@ def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
         # With one model it answers only once that is loaded.
         is_loaded = props.get("is_sleeping") is not True
     return ModelDetail(
-        context=tokens(meta.get("n_ctx"))
+        context=slot_context
+        or tokens(meta.get("n_ctx"))
         or tokens(as_object(props, "default_generation_settings").get("n_ctx")),
         loaded=is_loaded,
         slots=number(props.get("total_slots"), SLOTS_MAX),

@@ -1,8 +1,13 @@
 """vLLM's OpenAI server.
 
-Beyond the ids it reports the length of a context, and its version. Its `/load` is 0 unless it was started with
-`--enable-server-load-tracking`, so it is not read; `root` may be a path on its disk and is not passed on.
+Beyond the ids it reports the length of a context, its version, and in `/metrics` how many requests of all its clients
+run and wait (docs.vllm.ai, "Production Metrics"). How many it would run at once is not told: `--max-num-seqs` is the
+most, but the memory left for caches is less, depending on the prompts. So while some wait, as many as run are its
+slots. Its `/load` is 0 unless it was started with `--enable-server-load-tracking`, so it is not read; `root` may be a
+path on its disk and is not passed on.
 """
+
+import re
 
 from meshlight.backends.base import (
     MODELS,
@@ -14,6 +19,9 @@ from meshlight.backends.base import (
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
+    COUNT_MAX,
+    EVERY_S,
+    WARMTH_EVERY_S,
     EngineQuery,
     MetadataChannel,
     MetadataSnapshot,
@@ -30,6 +38,11 @@ from meshlight.http_client.error_text import message_of
 from meshlight.http_client.response import Reply
 
 _OWNER = "vllm"
+_GAUGE = re.compile(
+    rb"^vllm:num_requests_(running|waiting)(?:\{[^\n]*\})?[ \t]+(\d{1,9})(?:\.\d*)?[ \t]*(?:\d+)?\r?$",
+    re.MULTILINE,
+)
+"""A line for each model and engine of it."""
 
 
 class Vllm(BackendKind):
@@ -77,7 +90,10 @@ class Vllm(BackendKind):
 
 
 class VllmMetadata:
-    """One GET of `/version`; the rest is in the list."""
+    """GETs of `/version` and `/metrics`; the rest is in the list.
+
+    The metrics are read every 10 s only while it is used or has work: they are a few thousand lines.
+    """
 
     def __init__(self) -> None:
         self._version = ""
@@ -85,9 +101,32 @@ class VllmMetadata:
     async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
         """Read the version; every listed model is in memory, since it listens only then."""
         self._version = short_text(read_object(await query("/version")).get("version")) or self._version
+        running, waiting = _load(await query("/metrics"))
         items = read_items(listed.body)
         details = {
-            model: ModelDetail(context=tokens(items.get(model, {}).get("max_model_len")), loaded=True)
+            model: ModelDetail(
+                context=tokens(items.get(model, {}).get("max_model_len")),
+                loaded=True,
+                running=running if waiting else None,
+                waiting=waiting or None,
+            )
             for model in listed.models
         }
-        return MetadataSnapshot(details=details, about={"Version": self._version} if self._version else {})
+        about = {
+            "Version": self._version,
+            "Its queue": f"{waiting:,} wait, {running:,} run" if waiting else "",
+        }
+        return MetadataSnapshot(
+            details=details,
+            about={label: text for label, text in about.items() if text},
+            every_s=WARMTH_EVERY_S if running or waiting else EVERY_S,
+            used_every_s=WARMTH_EVERY_S,
+        )
+
+
+def _load(metrics: bytes | None) -> tuple[int, int]:
+    """Return how many requests run and wait, of all models and engines; zeros where that is not told."""
+    found = {b"running": 0, b"waiting": 0}
+    for name, value in _GAUGE.findall(metrics or b""):
+        found[name] = min(found[name] + int(value), COUNT_MAX)
+    return found[b"running"], found[b"waiting"]

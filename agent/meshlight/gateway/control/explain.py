@@ -6,6 +6,7 @@ from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
+from meshlight.gateway.inference.context_guard import without_small
 from meshlight.gateway.inference.request import check_name
 from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.mesh.registry import Registry
@@ -29,14 +30,18 @@ def explain(
     def rank_one(name: str) -> Ranking:
         return rank(snapshot, name, traffic.load, registry.now(), number, knowledge=memory, prompt=prompt)
 
+    nodes = snapshot.nodes
     asked = rank_one(model)
     ranking = with_fallback(snapshot, asked, rank_one)
+    if tokens:
+        is_itself = ranking is asked
+        asked = without_small(asked, nodes, tokens)
+        ranking = asked if is_itself else without_small(ranking, nodes, tokens)
     instead = ranking.scores if ranking.fallback else ()
     scores = (*instead, *asked.scores, *_switched_off(snapshot, asked))
     if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
-    nodes = snapshot.nodes
     return RouteExplanation(
         asked=asked.asked,
         model=asked.model,

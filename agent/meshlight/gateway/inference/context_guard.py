@@ -16,10 +16,12 @@ from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Kind
 from meshlight.domain.choice import NO_PROMPT, Prompt
+from meshlight.domain.choice_words import why_only
 from meshlight.domain.errors import ContextExceeded
+from meshlight.domain.kept_ids import ids_of_body
 from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import PromptSize, measure
-from meshlight.domain.routing import Ranking, RouteScore
+from meshlight.domain.routing import Ranking, RouteScore, explained
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.context_refusals import is_in_own_words
@@ -70,10 +72,14 @@ CUT = "Prompts cut"
 
 
 async def measured(inbound: InferenceRequest) -> InferenceRequest:
-    """Return a request with a large body with its size; measured in a thread, since it takes time."""
+    """Return a request with a large body with its size and what it names; in a thread, since that takes time."""
     if inbound.operation not in _PARAMS:
         return inbound
-    return replace(inbound, size=await in_thread_if_large(len(inbound.body), measure, inbound.body))
+    return await in_thread_if_large(len(inbound.body), _measured, inbound)
+
+
+def _measured(inbound: InferenceRequest) -> InferenceRequest:
+    return replace(inbound, size=measure(inbound.body), kept_ids=tuple(ids_of_body(inbound.body)))
 
 
 class ContextGuard:
@@ -223,6 +229,32 @@ class ContextGuard:
     def _fewest(self, model: str, size: PromptSize) -> int:
         """Return the fewest tokens possible; less still where the model is known to count little."""
         return min(size.fewest, round(self._tokens(model, size) * _CERTAIN))
+
+
+def without_small(ranking: Ranking, nodes: Mapping[str, Node], tokens: int) -> Ranking:
+    """Return the ranking for a request of exactly so many tokens, without the routes whose context can't hold them.
+
+    For explaining a choice: a real request is left out only where its size is certain. The same object if none is.
+    """
+    kept, left_out = [], []
+    for score in ranking.scores:
+        node = nodes[score.backend]
+        context = context_of(node, score.model)
+        if score.tier == "excluded" or context is None or tokens <= context or _counts_itself(node):
+            kept.append(score)
+        else:
+            why = f"It holds {context:,} tokens, the request needs {tokens:,}."
+            left_out.append(replace(score, tier="excluded", why=why))
+    if not left_out:
+        return ranking
+    checked = explained(replace(ranking, scores=(*kept, *left_out)), nodes, Prompt(tokens=tokens))
+    first, *others = checked.scores
+    if first.tier == "ready" and not any(score.tier == "ready" for score in others):
+        why = why_only(first.facts)
+        checked = replace(
+            checked, scores=(replace(first, why=f"{why[:1].upper()}{why[1:]}."), *checked.scores[1:])
+        )
+    return checked
 
 
 def context_of(node: Node, model: str) -> int | None:

@@ -8,6 +8,7 @@ import re
 from msgspec import Struct
 
 from meshlight.backends.large_work import in_thread_if_large
+from meshlight.domain.backend import Kind
 from meshlight.domain.conversation import conversation_of
 from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import measure
@@ -26,16 +27,14 @@ CONVERSES = frozenset[Operation](
     }
 )
 """Operations whose answers are written token by token."""
+KEEPERS = frozenset[Kind]({"ollama", "lmstudio"})
+"""Engines that a request can tell for how long to keep its model in memory."""
 FIELDS = 4_096
 """Bytes at either end of a large body in which its limits are looked for: the messages are in the middle."""
 _ANSWER = re.compile(
     rb'(?<!\\)"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|num_predict)"\s*:\s*(\d{1,9})\b'
 )
-_PREVIOUS_NAME = b'"previous_response_id"'
-_PREVIOUS = re.compile(_PREVIOUS_NAME + rb'\s*:\s*"([^"\\]{1,200})"')
-_MADE = re.compile(rb'"id"\s*:\s*"(resp[_-][^"\\]{1,200})"')
-_HEAD = 2_048
-"""The id of a response is within so many bytes of its beginning."""
+_TTL = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
 
 
 class Reading(Struct, frozen=True):
@@ -59,24 +58,27 @@ async def read_prompt(inbound: InferenceRequest) -> Reading:
     return await in_thread_if_large(len(inbound.body), _read, inbound)
 
 
-def previous_response(body: bytes) -> bytes:
-    """Return the id of the response that a request continues; empty for none."""
-    if _PREVIOUS_NAME not in body:
-        return b""
-    found = _PREVIOUS.search(body)
-    return found[1] if found else b""
-
-
-def made_response(first: bytes) -> bytes:
-    """Return the id of the response with whose first bytes an answer begins; empty for none."""
-    found = _MADE.search(first, 0, _HEAD)
-    return found[1] if found else b""
-
-
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
-    parts = (body,) if len(body) <= 2 * FIELDS else (body[:FIELDS], body[-FIELDS:])
-    return max((int(found) for part in parts for found in _ANSWER.findall(part)), default=0)
+    return max((int(found) for part in _ends(body) for found in _ANSWER.findall(part)), default=0)
+
+
+def _ends(body: bytes) -> tuple[bytes, ...]:
+    return (body,) if len(body) <= 2 * FIELDS else (body[:FIELDS], body[-FIELDS:])
+
+
+def keep_s_of(inbound: InferenceRequest, kind: Kind) -> float | None:
+    """Return for how long (seconds) an engine keeps the model in memory after this request; None if it says nothing.
+
+    Ollama reads `keep_alive` in its own API alone; LM Studio reads `ttl`, a number of seconds. Negative: for as long
+    as the engine runs.
+    """
+    if kind == "ollama":
+        return inbound.keep_alive_s if inbound.operation.startswith("api/") else None
+    if kind != "lmstudio":
+        return None
+    found = next((found for part in _ends(inbound.body) if (found := _TTL.search(part))), None)
+    return float(found[1]) if found else None
 
 
 def _read(inbound: InferenceRequest) -> Reading:

@@ -221,7 +221,9 @@ class ModelQueue:
 def told_slots(registry: Registry) -> Slots:
     """Return the slots that the user has set, or else the engine tells; None where neither does.
 
-    What was learned of an engine only moves it back in the order of the routes: no request is held back by a guess.
+    What was learned of an engine only moves it back in the order of the routes: no request is held back by a guess. A
+    first byte that comes late may have other causes, and a queue in front of an engine that would have answered costs
+    more than its own. So do the requests in an engine's own queue, and the limits of an account.
     """
 
     def slots(backend: str, place: str, model: str) -> int | None:  # noqa: ARG001 - the same for all places

@@ -12,6 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from meshlight.backends.large_work import LARGE, in_thread_if_large
+from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
@@ -25,6 +26,7 @@ from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
+from meshlight.gateway.inference.prompt import KEEPERS
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import (
@@ -410,11 +412,7 @@ class Relay:
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
         started_at = self._clock()
-        ticket = self._traffic.reserve(backend.id, score.model, place)
-        if choice is not None or is_cold or failures or waited_s or score.fallback:
-            self._traffic.decisions.record(
-                decision(score, choice, is_cold=is_cold, is_first=not failures, waited_s=waited_s)
-            )
+        ticket = self._reserve(score, choice, is_cold=is_cold, is_first=not failures, waited_s=waited_s)
         outcome: Outcome = "failed"
         try:
             policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
@@ -427,7 +425,9 @@ class Relay:
             if (choice is not None or is_cold) and response.status < 300 and started.first:
                 self._chooser.record_first_byte(choice, score)
             extra = self._headers(started, score, link, inbound, failures, choice)
-            if inbound.stored is not None and started.translator is None:
+            if started.translator is None and (
+                inbound.stored is not None or link.kind.group not in _RECORDED
+            ):
                 sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
             served_as = started.served_as or score.model
@@ -451,9 +451,10 @@ class Relay:
                 self._traffic.symptoms.prompt(backend.id, score.model, inbound.body, counts[0])
                 self._learn_size(inbound, link, score, counts)
             if response.status < 300:
-                self._chooser.record_answer(
-                    choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
-                )
+                took_s = self._clock() - started_at
+                self._chooser.record_answer(choice, ticket, took_s, counts, tap, is_cold=is_cold)
+                if link.kind.kind in KEEPERS:
+                    self._chooser.record_kept(inbound, link.kind.kind, score)
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -463,9 +464,24 @@ class Relay:
             ticket.close(outcome)
             if self._queue is not None and score.model in self._queue.waiting_models:
                 self._queue.freed(score.model)
-            if place and not self._waiting.get((backend.id, place), True):  # places come and go
-                del self._waiting[backend.id, place]
+            if place:
+                self._forget_if_unused(backend.id, place)
         return outcome
+
+    def _forget_if_unused(self, backend_id: str, place: str) -> None:
+        """Keep nothing of a place behind a backend for which nobody waits: places come and go."""
+        if not self._waiting.get((backend_id, place), True):
+            del self._waiting[backend_id, place]
+
+    def _reserve(
+        self, score: RouteScore, choice: Choice | None, *, is_cold: bool, is_first: bool, waited_s: float
+    ) -> Ticket:
+        """Count a request in at the place it goes to, and keep why, where there was a choice."""
+        if choice is not None or is_cold or not is_first or waited_s or score.fallback:
+            self._traffic.decisions.record(
+                decision(score, choice, is_cold=is_cold, is_first=is_first, waited_s=waited_s)
+            )
+        return self._traffic.reserve(score.backend, score.model, score.place)
 
     def _first_byte_timer(
         self, link: BackendConnection, place: str, policy: RetryPolicy, cancellation: Cancellation
@@ -519,13 +535,12 @@ class Relay:
         link: BackendConnection,
         started: StartedResponse,
     ) -> Sink:
-        """Return a sink that stores a response that passes through it, or note which backend keeps it itself."""
+        """Return a sink that stores a response that passes through it, or learns what the backend keeps itself."""
         if started.response.status != 200:
             return sink
         if link.kind.group in _RECORDED:
             return await _recording(sink, inbound)
-        self._chooser.record_response(score, started.first)
-        return sink
+        return self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
 
     def _learn_size(
         self,
@@ -544,9 +559,12 @@ class Relay:
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
-        limits = link.kind.about_from_headers(started.response.headers) if link.is_metered else None
+        limits = link.kind.limits_from_headers(started.response.headers) if link.is_metered else None
+        if limits:
+            self._chooser.record_limits(link.backend.id, limits)
         if limits or started.notes:
-            self._registry.record_about(link.backend.id, {**(limits or {}), **(started.notes or {})})
+            lines = limit_lines(limits) if limits else {}
+            self._registry.record_about(link.backend.id, {**lines, **(started.notes or {})})
 
     def _record_success(self, backend_id: str, score: RouteScore) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)

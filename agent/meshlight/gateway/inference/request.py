@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoModelInBody, UnsupportedMediaType
+from meshlight.domain.kept_ids import KeptId
 from meshlight.domain.operations import OPERATIONS, Operation, path_of
 from meshlight.domain.peers import SharingTerms
 from meshlight.domain.prompt_size import PromptSize
@@ -153,6 +154,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
     size: PromptSize | None = None
     """What the body is made of, where that was worked out already."""
+    kept_ids: tuple[KeptId, ...] | None = None
+    """What the body names that one backend may keep, where that was worked out already."""
     stored: StoredResponses | None = None
     """The stored responses that the caller may continue from."""
     keep_alive_s: float | None = None

@@ -6,12 +6,13 @@ until the next snapshot. Everything else is ranked anew.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.account_limits import Limit, LimitKind
+from meshlight.domain.backend import Kind
 from meshlight.domain.choice import NO_PROMPT, Prompt
 from meshlight.domain.choice_words import ONLY_ONE, why_first, why_only
 from meshlight.domain.clock import Clock
@@ -25,7 +26,8 @@ from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
 from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
-from meshlight.gateway.inference.prompt import Reading, made_response, previous_response, read_prompt
+from meshlight.gateway.inference.kept_state import KeptBy, KeptState
+from meshlight.gateway.inference.prompt import Reading, keep_s_of, read_prompt
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.gateway.inference.route_errors import no_guest_route, no_route, nothing_shared
 from meshlight.gateway.inference.streaming import UsageTap, read_timings
@@ -42,10 +44,15 @@ LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
 LEARN_EVERY_S = 0.02
 """Where there is no choice, an answer in so many seconds is enough to know how fast a route is."""
-RESPONSES_KEPT_S = 86_400.0
-"""How long it is remembered which backend made a response."""
-_UNPLANNED = frozenset[Operation]({"responses", "other"})
-"""Operations where some requests are bound to a backend, or some backends lack a path."""
+_UNPLANNED = frozenset[Operation]({"other"})
+"""Operations where some backends lack a path."""
+_INSTEAD: Mapping[str, str] = {
+    "response": "Send the whole conversation instead of `previous_response_id`.",
+    "conversation": "Send the whole conversation instead of its id, or use a model of that backend.",
+    "container": "Start a new container, or use a model of that backend.",
+    "file": "Send the content of the file, upload it there too, or use a model of that backend.",
+}
+"""What to do about something that only a backend has that can't be used."""
 _WHY_MAX = 120
 AFTER_FAILURE = "the first choice failed"
 """Why another attempt goes where it goes."""
@@ -94,7 +101,7 @@ class RouteChooser:
         self._clock = clock
         self.guard = ContextGuard(memory.sizes)
         self._conversations = Conversations(clock)
-        self._responses = Conversations(clock, RESPONSES_KEPT_S)
+        self.kept = KeptState(clock)
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
         """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
         so many bytes, which its context may not hold."""
@@ -112,6 +119,7 @@ class RouteChooser:
             and sole[0] is self._registry.snapshot
             and inbound.guest is None
             and len(inbound.body) <= sole[2]
+            and (self.kept.is_empty or not self.kept.owners(inbound))
         ):
             return sole[1]
         return None
@@ -122,17 +130,19 @@ class RouteChooser:
         Raises ModelNotFound, NotFound or a RouteError when there is none, ContextExceeded when none holds the
         prompt, BadRequest for a request that continues a response of a backend that can't be used.
         """
-        known = self._plans.get((inbound.head.model, inbound.operation)) if inbound.guest is None else None
+        kept = () if self.kept.is_empty else self.kept.owners(inbound)
+        is_free = inbound.guest is None and not kept
+        known = self._plans.get((inbound.head.model, inbound.operation)) if is_free else None
         plan = None
         if known is not None and known[0].snapshot is self._registry.snapshot:
             plan = known[0] if len(inbound.body) <= known[1] else None
         if plan is None:
             found = self._plan(inbound, turn)
             if isinstance(found, RouteScore):
-                return found
+                return _at_owner(found, kept)
             plan = found
         if plan is not None and len(plan.scores) == 1:
-            return plan.scores[0]
+            return _at_owner(plan.scores[0], kept)
         reading = await read_prompt(inbound)
         snapshot = self._registry.snapshot
         if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
@@ -176,23 +186,27 @@ class RouteChooser:
     def forget(self, backend_id: str) -> None:
         """Forget a removed backend."""
         self._conversations.forget(backend_id)
-        self._responses.forget(backend_id)
+        self.kept.forget(backend_id)
         self._memory.forget(backend_id)
 
     def is_cold(self, score: RouteScore) -> bool:
         """Whether the model of a route has to be loaded first."""
         return score.facts.loaded is False and self._memory.is_cold(score)
 
+    def record_limits(self, backend_id: str, limits: Mapping[LimitKind, Limit]) -> None:
+        """Note what an answer told of the limits of a backend's account."""
+        self._memory.learn_limits(backend_id, limits)
+
+    def record_kept(self, inbound: InferenceRequest, kind: Kind, score: RouteScore) -> None:
+        """Note for how long a request that was answered wanted the model in memory."""
+        if (keep_s := keep_s_of(inbound, kind)) is not None:
+            self._memory.keeps(score, keep_s)
+
     def record_first_byte(self, choice: Choice | None, score: RouteScore) -> None:
         """Note that a route began a good answer: its model is in memory, and the conversation is there."""
         self._memory.answered(score)
         if choice is not None and choice.reading.conversation is not None:
             self._conversations.record(choice.reading.conversation, score.backend, score.place)
-
-    def record_response(self, score: RouteScore, first: bytes) -> None:
-        """Note which backend made a response that only it can continue."""
-        if made := made_response(first):
-            self._responses.record(_mark(made), score.backend, score.place)
 
     def record_answer(
         self,
@@ -229,7 +243,8 @@ class RouteChooser:
         """Return the only usable route, or the plan for several; None if they have to be ranked for each request."""
         snapshot, key = self._registry.snapshot, (inbound.head.model, inbound.operation)
         ranking = self._usable(inbound, turn)
-        candidates, is_own = ranking.candidates, inbound.guest is None
+        candidates = ranking.candidates
+        is_own = inbound.guest is None and not self.kept.owners(inbound)
         ready = [score for score in candidates if score.tier == "ready"]
         if len(candidates) == 1:
             if len(ranking.scores) == 1 and ready and is_own and not ranking.fallback:
@@ -261,7 +276,7 @@ class RouteChooser:
         why = why_best(ranking, self._registry.snapshot.nodes, prompt) or score.why
         if len(candidates) == 1:
             if ranking is with_path:
-                return score
+                return _at_owner(score, self.kept.owners(inbound))
             why = why_only(score.facts)
         return Choice(score, reading, prompt, _plain(why))
 
@@ -277,19 +292,17 @@ class RouteChooser:
             return ranking
         if with_path.candidates:
             raise self.guard.error(with_path, self._registry.snapshot.nodes, inbound)
+        kept = self.kept.owners(inbound)
         if inbound.guest is not None:
             if not ranking.scores:
                 raise nothing_shared()
+            if kept and all_routes.candidates:
+                raise BadRequest(
+                    f"The {kept[0].what} that this request names can't be used now.", "", kept[0].field
+                )
             raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
-        if (owner := self._owner(inbound)) is not None and all_routes.candidates:
-            node = self._registry.snapshot.nodes.get(owner[0])
-            name = "a backend that is gone" if node is None else node.backend.name
-            raise BadRequest(
-                f"The response that this request continues is kept by {name}, which can't be used for"
-                f" {ranking.model[:200]!r} now.",
-                "Send the whole conversation instead of `previous_response_id`.",
-                "previous_response_id",
-            )
+        if kept and all_routes.candidates:
+            raise self._kept_elsewhere(kept, ranking)
         lacks = inbound.operation if all_routes.candidates else None
         raise no_route(self._registry.snapshot, ranking, lacks=lacks)
 
@@ -354,27 +367,40 @@ class RouteChooser:
             home=("", "") if mark is None else self._conversations.home(mark),
         )
 
-    def _owner(self, inbound: InferenceRequest) -> tuple[str, str] | None:
-        """Return the backend and place that alone can continue the response that a request names."""
-        if inbound.operation != "responses" or inbound.stored is None:
-            return None
-        previous = previous_response(inbound.body)
-        if not previous or inbound.stored.knows(previous.decode("utf-8", "replace")):
-            return None
-        owner = self._responses.home(_mark(previous))
-        return owner if owner[0] else None
+    def _kept_elsewhere(self, kept: Sequence[KeptBy], ranking: Ranking) -> BadRequest:
+        """Return the error for a request that names what only backends have that can't be used for it."""
+        nodes = self._registry.snapshot.nodes
+        usable = {(score.backend, score.place) for score in ranking.scores}
+        found = next((one for one in kept if one.owner not in usable), kept[0])
+        node = nodes.get(found.owner[0])
+        name = "a backend that is gone" if node is None else node.backend.name
+        model = ranking.model[:200]
+        other = next((one for one in kept if one.owner != found.owner), None)
+        if other is not None and other.owner[0] in nodes:
+            return BadRequest(
+                f"The {found.what} that this request names is kept by {name}, and the {other.what} by"
+                f" {nodes[other.owner[0]].backend.name}: no backend has both.",
+                _INSTEAD[found.what],
+                found.field,
+            )
+        return BadRequest(
+            f"The {found.what} that this request names is kept by {name}, which can't be used for {model!r} now.",
+            _INSTEAD[found.what],
+            found.field,
+        )
 
     def _with_path(self, ranking: Ranking, inbound: InferenceRequest, prompt: Prompt) -> Ranking:
-        """Return the ranking without the routes whose backend has no such path, or not the response."""
+        """Return the ranking without the routes whose backend has no such path, or not what the request names."""
         nodes = self._registry.snapshot.nodes
         ranking = without_lacking_kinds(ranking, inbound.operation, nodes, inbound.path, prompt)
-        if (owner := self._owner(inbound)) is not None:
+        if kept := self.kept.owners(inbound):
             apart = {
-                id(score): "The response that is continued is kept elsewhere."
+                id(score): f"The {one.what} that the request names is kept elsewhere."
                 for score in ranking.scores
-                if (score.backend, score.place) != owner
+                for one in kept
+                if one.owner != (score.backend, score.place)
             }
-            return _set_apart(ranking, apart, "excluded", nodes, prompt)
+            ranking = _set_apart(ranking, apart, "excluded", nodes, prompt)
         if inbound.operation != "other" or not self._lacking:
             return ranking
         apart = {
@@ -383,6 +409,11 @@ class RouteChooser:
             if (score.backend, score.model, inbound.path) in self._lacking
         }
         return _set_apart(ranking, apart, "last-resort", nodes, prompt)
+
+
+def _at_owner(score: RouteScore, kept: Sequence[KeptBy]) -> RouteScore | Choice:
+    """Return the only route, with the reason where that is what the request names."""
+    return Choice(score, Reading(), why=f"the {kept[0].what} is there") if kept else score
 
 
 def without_lacking_kinds(
@@ -414,10 +445,6 @@ def _set_apart(
         for score in ranking.scores
     )
     return explained(replace(ranking, scores=scores), nodes, prompt)
-
-
-def _mark(response_id: bytes) -> bytes:
-    return blake2b(response_id, digest_size=16).digest()
 
 
 def _plain(why: str) -> str:

@@ -63,6 +63,14 @@ def own_folder(settings: LocalSettings, own: Path, home: Path) -> Path:
     return _expand(settings.folder, home) if settings.folder.strip() else own
 
 
+def named_folders(settings: LocalSettings, own: Path, home: Path) -> list[Path]:
+    """Return our own folder, and those of the user; not those of other programs."""
+    return [
+        own_folder(settings, own, home),
+        *(_expand(name, home) for name in dict.fromkeys(settings.folders)),
+    ]
+
+
 class _Known:
     """The folders of other programs, on one system."""
 

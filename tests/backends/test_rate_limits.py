@@ -1,12 +1,19 @@
 """What is left of an account's limits: numbers, durations and dates are read, and nothing else is shown."""
 
+from collections.abc import Mapping
+
 import pytest
 
-from meshlight.backends.clouds.base import rate_limit_lines
+from meshlight.backends.rate_limits import rate_limits
+from meshlight.domain.account_limits import limit_lines
 
 
 def headers(**named: str) -> list[tuple[bytes, bytes]]:
     return [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+
+
+def rate_limit_lines(told: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    return limit_lines(rate_limits(told))
 
 
 def of_openai(left: str, limit: str, reset: str) -> list[tuple[bytes, bytes]]:
@@ -69,7 +76,7 @@ def test_a_limit_that_is_whole_needs_no_time() -> None:
 
 @pytest.mark.parametrize("left", ["-1", "", "many", "1e9", "9" * 16, "<b>1</b>", "٣"])
 def test_what_is_no_number_is_not_shown(left: str) -> None:
-    assert rate_limit_lines(of_openai(left, "500", "1s")) is None
+    assert rate_limit_lines(of_openai(left, "500", "1s")) == {}
 
 
 def test_a_limit_that_is_no_number_is_left_out() -> None:
@@ -77,5 +84,5 @@ def test_a_limit_that_is_no_number_is_left_out() -> None:
 
 
 def test_an_answer_without_such_headers_says_nothing() -> None:
-    assert rate_limit_lines(headers(date="now", content_type="application/json")) is None
-    assert rate_limit_lines([(b"x-ratelimit-remaining-requests", b"\xff" * 65)]) is None
+    assert rate_limit_lines(headers(date="now", content_type="application/json")) == {}
+    assert rate_limit_lines([(b"x-ratelimit-remaining-requests", b"\xff" * 65)]) == {}
