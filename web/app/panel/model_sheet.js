@@ -2,6 +2,7 @@
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
+import { openTry } from "../chrome/try.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { LOCAL_ID } from "../core/local_models.js";
@@ -20,7 +21,7 @@ export function modelSheet(context, key) {
   );
   const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
-  const [copyRequest, copyId, test] = root.querySelectorAll("button");
+  const [ask, copyRequest, copyId, test] = root.querySelectorAll("button");
   let signature = "";
   /** @type {RouteLine[]} */
   let lines = [];
@@ -39,6 +40,7 @@ export function modelSheet(context, key) {
     } else test.after(...foreignButtons(backendPath(id, "models"), model, message));
   };
 
+  ask.onclick = () => openTry(id ? `${id}/${model}` : model);
   copyRequest.onclick = () => copyText(request(model), copyRequest);
   copyId.onclick = () => copyText(model, copyId);
   test.onclick = () =>
