@@ -175,7 +175,7 @@ class FakeService(LiveMesh):
             answer.left.set()
         for task in pending:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*done, *pending, return_exceptions=True)
 
     async def _mesh(
         self, method: str, path: str, body: bytes, query: dict[str, list[str]]

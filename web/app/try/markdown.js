@@ -109,8 +109,7 @@ export function blocksOf(text) {
       take(
         "#",
         () => false,
-        // The page's own headings end at the third.
-        () => h("h4", { class: `h${marks.length}` }, ...inline(title.replace(/\s#+\s*$/, ""))),
+        () => h("h3", { class: `h${marks.length}` }, ...inline(title.replace(/\s#+\s*$/, ""))),
       );
     else if (RULE.test(line))
       take(
