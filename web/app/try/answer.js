@@ -30,13 +30,12 @@ export class Answer {
     return this.text.length + this.reasoning.length + this.line.length > ANSWER_MAX;
   }
 
-  /** Tokens after the first in a second, and whether they were counted by pieces; null where there is nothing to measure. */
+  /** How many tokens, how many after the first in a second (null: they came at once), and whether pieces were counted. */
   get pace() {
     const tokens = this.counted || this.pieces;
     const spread = this.lastAt - this.startedAt - (this.firstMs ?? 0);
-    // What came at once says nothing of the pace.
-    if (tokens < 2 || spread < 20) return null;
-    return { tokens, perSecond: ((tokens - 1) * 1000) / spread, isEstimated: !this.counted };
+    const perSecond = tokens > 1 && spread > 20 ? ((tokens - 1) * 1000) / spread : null;
+    return { tokens, perSecond, isEstimated: !this.counted };
   }
 
   /** A part of a stream of events. @param {string} part */

@@ -44,7 +44,7 @@ export function answerTurn(log, answer, nameOf) {
       const backend = read("backend");
       const attempts = Number(read("attempts"));
       const { pace, firstMs } = answer;
-      const about = pace?.isEstimated ? "about " : "";
+      const about = pace.isEstimated ? "about " : "";
       const who = backend ? `${nameOf(backend)} answered` : "";
       draw(note, () => {
         setTextWithCode(problem, error);
@@ -57,9 +57,9 @@ export function answerTurn(log, answer, nameOf) {
             attempts > 1 && `after ${attempts} attempts`,
             read("why"),
             firstMs !== null && `first token after ${formatMs(firstMs)}`,
-            pace &&
-              `${about}${plural(pace.tokens, "token")}, ${about}${formatCount(Math.round(pace.perSecond))} tokens/s`,
-            about && "estimated",
+            firstMs !== null && about + plural(pace.tokens, "token"),
+            pace.perSecond !== null && `${about}${formatCount(Math.round(pace.perSecond))} tokens/s`,
+            firstMs !== null && about && "estimated",
           ),
         );
         copy.hidden = !answer.text;
