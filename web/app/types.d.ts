@@ -489,6 +489,7 @@ type TryChoice = {
   backend: string;
   word: string;
   status: Status;
+  rank: number;
   sees?: boolean;
 };
 type TryGroup = { label: string; choices: TryChoice[] };

@@ -6,14 +6,14 @@ import { RING_LABELS, RING_ORDER, statusOf } from "../map/status_styles.js";
 /** Entries that are listed at once. */
 export const LISTED_MAX = 120;
 const NO_CHAT = /embed|rerank|bge-|whisper|tts|dall-e|diffusion|moderation|image$|speech|transcription/i;
-/** How a route may be, from the best to the worst. @type {Record<string, Status>} */
+/** How a route may be, and which go first: a cold model of this machine before one of a cloud. @type {Record<string, [Status, number]>} */
 const WORDS = {
-  loaded: "healthy",
-  healthy: "healthy",
-  cold: "healthy",
-  loading: "warming",
-  unknown: "unknown",
-  down: "unhealthy",
+  loaded: ["healthy", 0],
+  healthy: ["healthy", 1],
+  cold: ["healthy", 1],
+  loading: ["warming", 2],
+  unknown: ["unknown", 3],
+  down: ["unhealthy", 4],
 };
 /** What the words of others mean here. @type {Record<string, string>} */
 const MEANINGS = {
@@ -38,7 +38,8 @@ function choiceOf(backend, model, local) {
     model,
     backend: backend.id,
     word,
-    status: WORDS[word],
+    status: WORDS[word][0],
+    rank: WORDS[word][1],
     sees: own?.sees_images || capabilities.includes("vision"),
     chats: own ? own.purpose === "chat" : ![model, ...capabilities].some((what) => NO_CHAT.test(what)),
   };
@@ -59,13 +60,12 @@ export function choiceGroups(mesh, local) {
         return { label: [...new Set([RING_LABELS[ring], displayName(backend.name)])].join(" · "), choices };
       }),
   );
-  const rank = (/** @type {TryChoice} */ c) => Object.keys(WORDS).indexOf(c.word.split(" ").at(-1) ?? "");
   const best = [...byModel].map(([model, routes]) => {
-    const [first] = [...routes].sort((a, b) => rank(a) - rank(b));
+    const [first] = [...routes].sort((a, b) => a.rank - b.rank);
     const word = routes.length > 1 ? `${plural(routes.length, "place")} · ${first.word}` : first.word;
     return { ...first, id: model, backend: "", word, sees: routes.some((r) => r.sees) };
   });
-  best.sort((a, b) => rank(a) - rank(b));
+  best.sort((a, b) => a.rank - b.rank);
   return [{ label: "Wherever it is best", choices: best }, ...groups].filter((g) => g.choices.length);
 }
 

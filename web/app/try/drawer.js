@@ -142,6 +142,7 @@ export function tryDrawer({ store, select }) {
   }
 
   question.oninput = fit;
+  details.ontoggle = () => (log.scrollTop = log.scrollHeight);
   question.onkeydown = (/** @type {KeyboardEvent} */ e) => {
     if (e.key !== "Enter" || e.shiftKey || e.isComposing) return;
     e.preventDefault();

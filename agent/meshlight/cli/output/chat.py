@@ -18,20 +18,15 @@ _STATES = ("healthy", "warming", "unknown", "unhealthy")
 
 
 def chat_models(view: SnapshotView) -> list[ModelView]:
-    """Return the models that can chat: first those in memory, then the healthy ones, the nearest of each first."""
+    """Return the models that can chat: the healthy ones first, of these the nearest, of these those in memory."""
     backends = {b.id: b for b in view.backends}
 
-    def rank(model: ModelView) -> tuple[int, bool, int, str]:
+    def rank(model: ModelView) -> tuple[int, int, bool, str]:
         serving = [backends[id_] for id_ in model.backends if id_ in backends]
-        states = [_STATES.index(b.health.state) for b in serving]
-        is_cold = all(detail.loaded is False for detail in details_of(model, backends).values())
+        state = min((_STATES.index(b.health.state) for b in serving), default=len(_STATES))
         ring = min((RING_ORDER[b.ring] for b in serving), default=len(RING_ORDER))
-        return (
-            min(states, default=len(_STATES)),
-            is_cold and bool(details_of(model, backends)),
-            ring,
-            model.id,
-        )
+        is_loaded = any(detail.loaded for detail in details_of(model, backends).values())
+        return state, ring, not is_loaded, model.id
 
     models = [m for m in view.models if can_chat(m.id, _told(m, backends))]
     return sorted(models, key=rank)
