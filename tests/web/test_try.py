@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, FilePayload, Locator, Page, expect
 
 from meshlight.domain.backend import ModelDetail
 from web.fake_chat import FakeAnswer
@@ -209,7 +209,7 @@ async def test_images_go_with_a_question_where_the_model_reads_them_and_a_reques
         await page.evaluate(PASTE, [base64.b64encode(PIXEL).decode()])
         await expect(page.locator(".images img")).to_have_count(1)
         await page.locator("#try-drawer .file").set_input_files(
-            [{"name": "a.png", "mimeType": "image/png", "buffer": PIXEL}]
+            FilePayload(name="a.png", mimeType="image/png", buffer=PIXEL)
         )
         await expect(page.locator(".images img")).to_have_count(2)
         await page.get_by_role("button", name="Remove image 2").click()
