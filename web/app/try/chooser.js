@@ -12,11 +12,18 @@ export function modelChooser(drawer, store, chosen) {
   let rows = [];
   let active = -1;
   const groups = () => (store.state.mesh ? choiceGroups(store.state.mesh, store.state.local) : []);
-  /** @param {string} id */
+  /** The entry of an id; an alias has none, nor has what is gone. @param {string} id @returns {TryChoice} */
   const byId = (id) =>
     groups()
       .flatMap((g) => g.choices)
-      .find((c) => c.id === id);
+      .find((c) => c.id === id) ?? {
+      id,
+      model: id,
+      backend: "",
+      word: "not listed",
+      status: "unknown",
+      rank: 9,
+    };
   const backendName = (/** @type {string} */ id) =>
     displayName(store.state.mesh?.backends.get(id)?.name ?? id);
 
@@ -51,7 +58,11 @@ export function modelChooser(drawer, store, chosen) {
           ...choices.map(row),
         ),
       ),
-      more ? `${formatCount(more)} more: search for them.` : found.length ? "" : "No model is called that.",
+      more
+        ? `${formatCount(more)} more: search for them.`
+        : found.length
+          ? ""
+          : "No model is called that. Enter asks for it all the same, as an alias.",
     );
     point(query ? 0 : rows.findIndex((r) => r.ariaSelected === "true"));
   }
@@ -74,7 +85,7 @@ export function modelChooser(drawer, store, chosen) {
   }
   function update() {
     if (!current) return;
-    current = byId(current.id) ?? { ...current, word: "gone", status: "unhealthy" };
+    current = byId(current.id);
     state.dataset.status = current.status;
     setText(state, current.word);
     const name = displayName(current.model);
@@ -95,8 +106,10 @@ export function modelChooser(drawer, store, chosen) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[e.key];
     if (step && list.hidden) show(true);
     else if (step) point(Math.max(0, Math.min(rows.length - 1, active + step)));
-    else if (e.key === "Enter") list.hidden || rows[active]?.click();
-    else if (e.key === "Escape" && !list.hidden) {
+    else if (e.key === "Enter") {
+      if (rows[active]) rows[active].click();
+      else if (!list.hidden && input.value.trim()) choose(byId(input.value.trim()));
+    } else if (e.key === "Escape" && !list.hidden) {
       e.stopPropagation();
       show(false);
       input.select();

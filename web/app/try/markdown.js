@@ -32,8 +32,14 @@ function inline(source) {
 
 /** A link that says where it leads; anything but the web stays text. @param {string} source @param {string} label @param {string} target @returns {Node[]} */
 function link(source, label, target) {
-  const url = URL.canParse(target) ? new URL(target) : null;
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return [new Text(source)];
+  /** @type {URL} */
+  let url;
+  try {
+    url = new URL(target);
+  } catch {
+    return [new Text(source)];
+  }
+  if (!/^https?:$/.test(url.protocol) || url.username || url.password) return [new Text(source)];
   const how = { href: url.href, title: url.href, target: "_blank", rel: "noopener noreferrer nofollow" };
   return [h("a", how, label), new Text(label === target ? "" : ` (${url.host})`)];
 }
