@@ -40,7 +40,7 @@ def test_the_line_says_who_answered_how_soon_and_how_fast(capsys: pytest.Capture
     assert capsys.readouterr().out == "abc\n"
     one = answer(backend="a", attempts="2", model="big", fallback="qwen3 is down", why="a slot is free there")
     one.tokens, one.finish = 41, "length"
-    assert printer.line(one, {"a": "Ann"}) == (
+    assert printer.line(one, {"a": "Ann"}, "small") == (
         "Ann answered · with big · qwen3 is down · after 2 attempts · a slot is free there · "
         "first token after 500 ms · 41 tokens · 40 tokens/s · cut off at the most tokens allowed"
     )
@@ -49,12 +49,12 @@ def test_the_line_says_who_answered_how_soon_and_how_fast(capsys: pytest.Capture
 def test_tokens_that_nobody_counted_are_estimated_and_what_came_at_once_has_no_pace() -> None:
     assert (
         printed(Clock(), "a", "b")
-        .line(answer(), {})
+        .line(answer(model="m"), {}, "a/m")
         .endswith("about 2 tokens · about 2 tokens/s · estimated")
     )
     at_once = printed(Clock(), "a", "b", step_s=0.001)
     assert (
-        at_once.line(answer(backend="x"), {})
+        at_once.line(answer(backend="x"), {}, "m")
         == "x answered · first token after 1.0 ms · about 2 tokens · estimated"
     )
 

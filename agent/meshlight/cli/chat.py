@@ -163,7 +163,7 @@ class _Conversation:
             if printer.text:
                 self._messages += [turn, {"role": "assistant", "content": printer.text}]
         names = {backend.id: backend.name for backend in self._view.backends}
-        print_dim(self._console, printer.line(answer, names))
+        print_dim(self._console, printer.line(answer, names, self._model))
 
     def _command(self, name: str = "", rest: str = "") -> bool:
         """Do what a line that begins with a slash says; return whether the conversation goes on."""

@@ -54,14 +54,16 @@ class AnswerPrinter:
                 click.echo(err=self._is_thought)
             sys.stdout.flush()
 
-    def line(self, answer: ChatAnswer, names: Mapping[str, str]) -> str:
-        """Return what there is to say of the answer: who gave it, after how many attempts, and how fast."""
+    def line(self, answer: ChatAnswer, names: Mapping[str, str], asked: str) -> str:
+        """Return what there is to say of the answer of the `asked` model: by whom, and how fast."""
         backend = sanitize(names.get(answer.backend, answer.backend), 60)
         tokens = answer.tokens or self._count
         about = "" if answer.tokens else "about "
+        is_other = bool(answer.model) and not f"/{asked}".endswith(f"/{answer.model}")
         said = [
             f"{backend} answered" if backend else "answered",
-            f"with {sanitize(answer.model, 100)}" if answer.model else "",
+            # Asked for as BACKEND/MODEL, it is no other one.
+            f"with {sanitize(answer.model, 100)}" if is_other else "",
             sanitize(answer.fallback, 200),
             f"after {answer.attempts} attempts" if answer.attempts > 1 else "",
             sanitize(answer.why, 200),

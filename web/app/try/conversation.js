@@ -3,8 +3,8 @@ import { announce, copyText, fromTemplate, pick, setText, setTextWithCode } from
 import { displayName, formatCount, formatMs, joined, plural } from "../core/format.js";
 import { SHOWN_MAX, markdownView } from "./markdown.js";
 
-/** @param {HTMLElement} log @param {import("./answer.js").Answer} answer @param {(id:string)=>string} nameOf a backend */
-export function answerTurn(log, answer, nameOf) {
+/** @param {HTMLElement} log @param {import("./answer.js").Answer} answer @param {string} asked the model @param {(id:string)=>string} nameOf a backend */
+export function answerTurn(log, answer, asked, nameOf) {
   const turn = fromTemplate("try-turn");
   const [thoughts, body, waits, problem, meta, copy] = pick(
     turn,
@@ -52,7 +52,7 @@ export function answerTurn(log, answer, nameOf) {
           meta,
           joined(
             !error && who,
-            read("model") && `with ${read("model")}`,
+            read("model") && read("model") !== asked && `with ${read("model")}`,
             read("fallback"),
             attempts > 1 && `after ${attempts} attempts`,
             read("why"),

@@ -101,7 +101,7 @@ export function tryDrawer({ store, select }) {
     setRunning(controller);
     empty.remove();
     log.append(h("div", { class: "turn question" }, text, ...pictures));
-    const shown = answerTurn(log, answer, nameOf);
+    const shown = answerTurn(log, answer, chosen.model, nameOf);
     question.value = "";
     images.clear();
     fit();
