@@ -5,7 +5,6 @@ import pty
 import select
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,16 +64,6 @@ class Terminal:
             self._running.send_signal(signal.SIGINT)
             if select.select([self._ours], [], [], WAIT_S / PRESSES)[0]:
                 return
-
-    def end_by_ctrl_c(self) -> int:
-        """Press Ctrl-C where a line is awaited; return the exit code.
-
-        Between the prompt and the wait for its line, a signal is only noted, as if the key had bounced.
-        """
-        while True:
-            self.ctrl_c()
-            with suppress(subprocess.TimeoutExpired):
-                return self._running.wait(0.5)
 
     def end(self) -> int:
         """Wait until the word has ended; return its exit code."""

@@ -100,7 +100,7 @@ export function tryDrawer({ store, select }) {
     lastBody = bodyOf(turn);
     setRunning(controller);
     empty.remove();
-    log.append(h("div", { class: "turn question" }, text, ...pictures));
+    log.append(h("div", { class: "turn question" }, h("p", { text }), ...pictures));
     const shown = answerTurn(log, answer, chosen.model, nameOf);
     question.value = "";
     images.clear();
