@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from meshlight.domain.text import (
     QUOTE_MAX,
+    StreamSanitizer,
     count,
     cut,
     duration,
@@ -150,3 +151,21 @@ def test_sizes_are_decimal_and_show_the_digits_that_matter() -> None:
     assert [size_text(size) for size in sizes] == [
         "12 B", "4 kB", "98 MB", "6.2 GB", "10 GB", "34 GB", "2.0 TB"
     ]  # fmt: skip
+
+
+@given(st.text(st.sampled_from("ab\x1b[]0;m\x07\\\x9b\x9d\n\t\r\u202e\u0301\u200b"), max_size=40), st.data())
+def test_a_stream_is_as_safe_however_it_is_cut(text: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    whole, cut_up = StreamSanitizer(), StreamSanitizer()
+    expected = whole.feed(text)
+    found = "".join(cut_up.feed(text[a:b]) for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
+    assert found == expected
+    assert not set(found) & set("\x1b\x07\x9b\x9d\r\u202e\u200b")
+
+
+def test_a_stream_keeps_its_lines_and_spaces_and_holds_back_no_more_than_it_must() -> None:
+    stream = StreamSanitizer()
+    assert stream.feed("  a\n\n\tb  ") == "  a\n\n\tb  "
+    assert stream.feed("\x1b]0;" + "x" * 1_000_000) == ""
+    assert stream.feed("y" * 10) == ""
+    assert stream.feed("\x07z") == "z"

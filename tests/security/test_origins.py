@@ -2,6 +2,7 @@
 
 import pytest
 
+from meshlight.gateway.access.guard import PAGE_CHAT
 from security.wire import KEY, Echo, Gateway
 
 PATHS = [
@@ -10,6 +11,7 @@ PATHS = [
     "/v1beta/models/x:generateContent",
     "/mesh/backends",
     "/mesh/session",
+    PAGE_CHAT,
 ]
 FOREIGN = [
     "null",

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from meshlight.gateway.access.guard import CONTROL_BYTES, INFERENCE_BYTES
+from meshlight.gateway.access.guard import CONTROL_BYTES, INFERENCE_BYTES, PAGE_CHAT
 from meshlight.gateway.server.limits import Limits
 from security.wire import KEY, LOOPS, Echo, Gateway, read_all, running
 
@@ -19,6 +19,8 @@ JSON = ("Content-Type", "application/json")
         ("/api/x", INFERENCE_BYTES),
         ("/v1beta/x", INFERENCE_BYTES),
         ("/mesh/x", CONTROL_BYTES),
+        (PAGE_CHAT, INFERENCE_BYTES),
+        (f"{PAGE_CHAT}/x", CONTROL_BYTES),
     ],
 )
 def test_a_body_that_is_announced_too_large_is_refused_before_it_is_read(

@@ -25,6 +25,7 @@ from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from web.fake_chat import FakeAnswer
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
 from web.fake_peers import peers_answer
@@ -61,6 +62,8 @@ class FakeService(LiveMesh):
         """The rules of `/mesh/settings`."""
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
+        self.answers: list[FakeAnswer] = []
+        """What models answer, one after the other; then always the same."""
         self.findings: list[Finding] = []
         """What `/mesh/findings` lists."""
         self.port = 0
@@ -134,6 +137,10 @@ class FakeService(LiveMesh):
             self._answer(
                 writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
             )
+        elif path == "/mesh/chat/completions":
+            self.asked.append((method, path, msgspec.json.decode(body)))
+            await self._chat(reader, writer)
+            return False
         elif path == "/mesh/qr":
             self._answer(writer, 200, svg(parse_qs(target)["/mesh/qr?text"][0]), MEDIA_TYPE)
         elif path.startswith("/mesh"):
@@ -152,6 +159,23 @@ class FakeService(LiveMesh):
                 self._answer(writer, 404, b"", "text/plain")
         await writer.drain()
         return True
+
+    async def _chat(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = self.answers.pop(0) if self.answers else FakeAnswer()
+        writer.write(answer.head())
+
+        async def send() -> None:
+            async for part in answer.parts():
+                writer.write(part)
+                await writer.drain()
+
+        sending, leaving = asyncio.create_task(send()), asyncio.create_task(reader.read())
+        done, pending = await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving in done and answer.left:
+            answer.left.set()
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*done, *pending, return_exceptions=True)
 
     async def _mesh(
         self, method: str, path: str, body: bytes, query: dict[str, list[str]]

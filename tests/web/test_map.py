@@ -118,7 +118,7 @@ async def test_large_meshes_stay_small_as_elements_and_show_every_sick_backend(
     sick = [v.id for v in service.views.values() if v.health.state == "unhealthy" and v.enabled]
     async with open_fake(browser, service) as page:
         await expect(page.locator(".backend")).to_have_count(backends)
-        assert await page.evaluate(SIZE) <= 800
+        assert await page.evaluate(SIZE) <= 850
         for ident in sick:
             box = await card(page, ident).bounding_box()
             assert box
@@ -133,7 +133,7 @@ async def test_large_meshes_stay_small_as_elements_and_show_every_sick_backend(
         for _ in range(12):
             await page.mouse.wheel(0, -200)
         await expect(page.locator(".chip").first).to_be_visible()
-        assert await page.evaluate(SIZE) <= 800
+        assert await page.evaluate(SIZE) <= 850
         await expect(page.locator("#minimap")).to_be_visible()
         await page.keyboard.press("f")
         await expect(page.locator("#minimap")).to_be_hidden()

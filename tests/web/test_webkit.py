@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from meshlight.domain.events import RouteTraffic
+from web.fake_chat import FakeAnswer
 from web.fake_service import FakeService
 from web.sample_mesh import mesh
 
@@ -28,10 +29,10 @@ let n = 0;
 const look = setInterval(() => {
   n += 1;
   const chips = document.querySelectorAll(".chip").length;
-  if (n < 100 && chips < 60) return;
-  clearInterval(look);
   const c = document.getElementById("edges");
   const lit = c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0);
+  if (n < 100 && !(chips >= 60 && lit)) return;
+  clearInterval(look);
   done([document.querySelectorAll(".backend").length, chips, lit]);
 }, 100);
 """
@@ -45,6 +46,18 @@ const look = setInterval(() => {
   if (!lit && n < 60) return;
   clearInterval(look);
   done([lit, faults]);
+}, 50);
+"""
+ASK = """
+const done = arguments[0];
+import("/app/chrome/try.js").then(({ openTry }) => openTry(undefined, "Hello"));
+let n = 0;
+const look = setInterval(() => {
+  n += 1;
+  if (!document.querySelector(".meta")?.textContent && n < 200) return;
+  clearInterval(look);
+  const texts = [...document.querySelectorAll(".answer > *")].map((e) => `${e.localName} ${e.textContent}`);
+  done([texts, document.getElementById("try-drawer")?.offsetWidth > 300, faults]);
 }, 50);
 """
 
@@ -159,5 +172,8 @@ async def test_the_window_s_engine_paints_the_mesh_and_lets_requests_fly(driver:
         flown, faults = watch.result()
         assert flown
         assert faults == []
+        service.answers = [FakeAnswer(("**Hel", "lo** `you` https://example.org/.\n\n- one"))]
+        said = ["p Hello you https://example.org/.", "div one"]
+        assert await driver.run(ASK) == [said, True, []]
     finally:
         await service.stop()

@@ -515,6 +515,19 @@ type Path = { curve: number[]; line: number[] };
 /** what is *left out*; empty lists show everything */
 type Filters = { rings: string[]; kinds: string[]; statuses: string[] };
 
+// try/choices.js
+/** `id`: as it is asked for; without a `backend`, wherever it is best */
+type TryChoice = {
+  id: string;
+  model: string;
+  backend: string;
+  word: string;
+  status: Status;
+  rank: number;
+  sees?: boolean;
+};
+type TryGroup = { label: string; choices: TryChoice[] };
+
 // settings.js
 type Settings = { theme: "system" | "dark" | "light" | "contrast"; legend: boolean; view: "map" | "table" };
 

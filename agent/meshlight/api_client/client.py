@@ -19,6 +19,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from meshlight.api_client.chat import ChatAnswer, refusal_text
 from meshlight.api_client.events import EventFeed, FeedItem
 from meshlight.api_client.local_mirror import LocalMirror
 from meshlight.domain import errors
@@ -163,6 +164,26 @@ class ApiClient:
         """Return which backend would answer a request of so many tokens for `model` now, and why not the others."""
         size = f"&tokens={tokens}" if tokens else ""
         return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}{size}", RouteExplanation)
+
+    @contextmanager
+    def chat(self, body: Mapping[str, object]) -> Iterator[ChatAnswer]:
+        """Ask a model as any app does, at `/v1/chat/completions`; leaving the block ends the request."""
+        timeout = httpx.Timeout(TEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        headers = {"content-type": "application/json"}
+        try:
+            with self._http.stream(
+                "POST",
+                "/v1/chat/completions",
+                content=msgspec.json.encode(body),
+                headers=headers,
+                timeout=timeout,
+            ) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise _error(response)
+                yield ChatAnswer(response)
+        except httpx.TransportError as error:
+            raise _not_answering(self.runtime) from error
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what hurts now; nothing from a service that does not know this yet."""
@@ -574,7 +595,9 @@ def _error(response: httpx.Response) -> MeshlightError:
     try:
         failure = msgspec.json.decode(response.content, type=Envelope).error
     except msgspec.MsgspecError:
-        return RequestError(f"The service answered {response.status_code} to {response.request.url.path}.")
+        title = f"The service answered {response.status_code} to {response.request.url.path}."
+        # A model's own server refuses a request in words of its own.
+        return RequestError(f"{title} {refusal_text(response.content)}".strip())
     error_type = _ERRORS.get(failure.code, RequestError)
     return error_type(failure.message.removesuffix(failure.hint).rstrip(), failure.hint)
 

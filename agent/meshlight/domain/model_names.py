@@ -1,6 +1,15 @@
-"""Model names with and without Ollama's tag: `NAME` and `NAME:latest` are the same model, in every protocol."""
+"""What names of models say.
+
+With and without Ollama's tag, `NAME` and `NAME:latest` are the same model, in every protocol.
+"""
+
+import re
+from collections.abc import Iterable
 
 LATEST = ":latest"
+_NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|moderation", re.IGNORECASE)
+_OTHER_USES = frozenset({"embeddings", "rerank", "image", "speech", "transcription"})
+"""The capabilities of models that can't chat."""
 
 
 def other_tag(name: str) -> str:
@@ -16,3 +25,11 @@ def other_tag(name: str) -> str:
 def is_same(name: str, other: str) -> bool:
     """Whether two names mean the same model."""
     return name == other or other_tag(name) == other
+
+
+def can_chat(name: str, told: Iterable[Iterable[str]]) -> bool:
+    """Whether a model can chat, by the capabilities that its backends tell of it (`told`), else by its name."""
+    known = [frozenset(capabilities) for capabilities in told if capabilities]
+    if known:
+        return any(not capabilities <= _OTHER_USES for capabilities in known)
+    return not _NO_CHAT.search(name)

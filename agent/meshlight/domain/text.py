@@ -22,6 +22,12 @@ _ESCAPE_SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]?"  # any other escape
 )
 """ECMA-48. A sequence that was cut off counts to the end of the text."""
+_OPEN_SEQUENCE = re.compile(
+    r"(?:\x1b\[[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*\x1b?|\x9b[0-?]*[ -/]*|\x1b[ -/]*)\Z"
+)
+"""A sequence that the text ends in the middle of."""
+_OPEN_MAX = 4_096
+"""Characters of such a sequence that are held back at most."""
 _LINE_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 """Control, format (bidi, zero-width), surrogate, private-use and unassigned characters."""
@@ -78,6 +84,40 @@ def _one_line(text: str) -> str:
             kept.append(letter)
             marks = 0
     return " ".join("".join(kept).split())
+
+
+class StreamSanitizer:
+    """Makes untrusted text safe for a terminal as it comes, piece by piece; its lines and spaces stay as they are.
+
+    A sequence that is cut in two is removed like any other: what may be its beginning is held back.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._marks = 0
+
+    def feed(self, piece: str) -> str:
+        """Return what of the text until now is safe to show and was not returned yet."""
+        text = self._held + piece
+        unfinished = _OPEN_SEQUENCE.search(text)
+        self._held = ""
+        if unfinished is not None:
+            self._held = text[unfinished.start() :]
+            text = text[: unfinished.start()]
+            if len(self._held) > _OPEN_MAX:
+                # Its introducer goes on standing for all of it.
+                self._held = self._held[:2]
+        text = _ESCAPE_SEQUENCES.sub("", text)
+        if text.isascii() and text.isprintable():
+            if text:
+                self._marks = 0
+            return text
+        return "".join(filter(self._is_safe, text.replace("\u2028", "\n").replace("\u2029", "\n")))
+
+    def _is_safe(self, letter: str) -> bool:
+        category = unicodedata.category(letter)
+        self._marks = self._marks + 1 if category in _MARKS else 0
+        return letter in "\n\t" or (category not in _INVISIBLE and self._marks <= _MARKS_MAX)
 
 
 def width(text: str) -> int:

@@ -6,13 +6,14 @@ import pytest
 
 from gateway.rig import Rig
 from meshlight.domain.peers import Peer
-from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.access.guard import PAGE_CHAT
+from meshlight.gateway.inference.app import Inference, InferenceDispatch
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
-from meshlight.gateway.server.asgi import Message, Scope
+from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
 from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.request_cycle import OFFER
 
@@ -211,3 +212,29 @@ async def test_other_requests_carry_no_responses() -> None:
     relay = Stub()
     await ask(relay, "/v1/chat/completions")
     assert relay.requests[0].stored is None
+
+
+async def test_the_address_of_the_page_is_the_one_for_chats_and_nothing_near_it_is() -> None:
+    seen: list[tuple[str, str, bytes]] = []
+
+    def note(name: str) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an application's own
+            seen.append((name, scope["path"], scope["raw_path"]))
+
+        return app
+
+    dispatch = InferenceDispatch(note("control"), note("inference"))
+    for path in (PAGE_CHAT, f"{PAGE_CHAT}/x", "/mesh/chat"):
+        scope: Scope = {"type": "http", "path": path, "raw_path": path.encode()}
+        await dispatch(scope, receive_nothing, send_nowhere)
+    chat = "/v1/chat/completions"
+    assert seen[0] == ("inference", chat, chat.encode())
+    assert [name for name, _, _ in seen[1:]] == ["control", "control"]
+
+
+async def receive_nothing() -> Message:
+    return {}
+
+
+async def send_nowhere(message: Message) -> None:
+    pass

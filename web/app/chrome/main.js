@@ -21,6 +21,7 @@ import { $, announce } from "./dom.js";
 import { initHeader } from "./header.js";
 import { initKeys } from "./keys.js";
 import { Table } from "./table.js";
+import { initTry } from "./try.js";
 
 /** Over how long the requests of one event set out. */
 const TRAFFIC_MS = 250;
@@ -298,6 +299,7 @@ initHeader(store, map, {
 });
 initKeys(store, map, { select, showNow, hideTooltip: () => tooltip.show(null) });
 initPeers(store, select);
+initTry(context);
 applySettings();
 new ResizeObserver(() => map.measure()).observe($("map"));
 for (const query of MEDIA_QUERIES) matchMedia(query).addEventListener("change", applySettings);

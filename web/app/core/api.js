@@ -47,12 +47,17 @@ export async function callApi(method, path, body) {
   }
   if (response.ok) return data;
   if (response.status === 401 && path !== "/mesh/session") onLocked.locked();
+  throw refusalOf(response.status, data);
+}
+
+/** @param {number} status @param {any} data what was answered, decoded */
+export function refusalOf(status, data) {
   const error = data?.error ?? {};
   const hint = error.hint ?? "";
-  let message = error.message ?? `The service answered ${response.status}.`;
+  let message = error.message ?? `The service answered ${status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.
   if (hint && message.endsWith(hint)) message = message.slice(0, -hint.length).trim();
-  throw new ApiError(response.status, message, hint, error.code ?? "", error.param ?? "");
+  return new ApiError(status, message, hint, error.code ?? "", error.param ?? "");
 }
 
 /** @param {string} id @param {string} [verb] */

@@ -2,6 +2,8 @@
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
+import { openTry } from "../chrome/try.js";
+import { recipeOf } from "../try/recipes.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { LOCAL_ID } from "../core/local_models.js";
@@ -29,7 +31,7 @@ export function modelSheet(context, key) {
   );
   const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
-  const [copyRequest, copyId, test] = root.querySelectorAll("button");
+  const [ask, copyRequest, copyId, test] = root.querySelectorAll("button");
   let signature = "";
   /** @type {RouteLine[]} */
   let lines = [];
@@ -48,7 +50,11 @@ export function modelSheet(context, key) {
     } else test.after(...foreignButtons(backendPath(id, "models"), model, message));
   };
 
-  copyRequest.onclick = () => copyText(request(model), copyRequest);
+  ask.onclick = () => openTry(id ? `${id}/${model}` : model);
+  copyRequest.onclick = () => {
+    const messages = [{ role: "user", content: "Say hello." }];
+    copyText(recipeOf("curl", { model, messages }), copyRequest);
+  };
   copyId.onclick = () => copyText(model, copyId);
   test.onclick = () =>
     busy(test, message, async () => {
@@ -210,14 +216,3 @@ export function modelSheet(context, key) {
     },
   };
 }
-
-/** A request that works as it stands. @param {string} model */
-const request = (model) => {
-  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] });
-  return [
-    `curl ${location.origin}/v1/chat/completions`,
-    '-H "Authorization: Bearer $(meshlight key)"',
-    '-H "Content-Type: application/json"',
-    `-d '${body.replaceAll("'", "'\\''")}'`,
-  ].join(" \\\n  ");
-};

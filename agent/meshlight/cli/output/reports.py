@@ -63,7 +63,7 @@ def model_lines(view: SnapshotView, style: TerminalStyle) -> list[Text]:
     rows: list[list[Cell]] = []
     for model in sorted(view.models, key=lambda m: m.id):
         details = details_of(model, backends).values()
-        ring, servers = _serving(model, backends, style)
+        ring, servers = serving_text(model, backends, style)
         rows.append(
             [
                 model.id,
@@ -226,7 +226,9 @@ def backend_report(backend: BackendView, style: TerminalStyle) -> RenderableType
     return Group(*parts)
 
 
-def _serving(model: ModelView, backends: Mapping[str, BackendView], style: TerminalStyle) -> tuple[str, str]:
+def serving_text(
+    model: ModelView, backends: Mapping[str, BackendView], style: TerminalStyle
+) -> tuple[str, str]:
     """Return the nearest ring that serves a model, and its backends, each with the shape of its state."""
     serving = [backends[id_] for id_ in model.backends if id_ in backends]
     ring = min((b.ring for b in serving), key=lambda ring: RING_ORDER[ring], default=DASH)

@@ -29,6 +29,11 @@ SIGN_IN = "/mesh/session"
 """A POST here has the key in its body, so the handler checks it."""
 ENTER = "/mesh/session/enter"
 """A POST here has a one-time code in a form, from a file that a browser was given to open."""
+PAGE_CHAT = "/mesh/chat/completions"
+"""A POST here is one to `/v1/chat/completions` under the rules of control, so the page's session may make it.
+
+Browsers send cookies to every port of a host. A cookie for `/v1` would reach other engines of this machine, whose own
+pages ask at that very path; one for `/mesh` reaches nobody else."""
 
 _BY_BODY = frozenset({SIGN_IN, ENTER})
 _INFERENCE = ("/v1/", "/api/", "/v1beta/")
@@ -139,7 +144,7 @@ class Guard:
         size = headers.get(b"content-length")
         if size is None and b"transfer-encoding" not in headers:
             return 0
-        limit = INFERENCE_BYTES if is_inference else CONTROL_BYTES
+        limit = INFERENCE_BYTES if is_inference or path == PAGE_CHAT else CONTROL_BYTES
         if size is not None:
             length = int(size)
             if length > limit:

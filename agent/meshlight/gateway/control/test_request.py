@@ -1,6 +1,5 @@
 """`POST /mesh/test`: sends a few small real requests through the relay, and reports who answered and how fast."""
 
-import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from msgspec import Meta, Struct
 from meshlight.domain.api_types import ModelTestReport, ModelTestRun
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import MeshlightError, NotFound
+from meshlight.domain.model_names import can_chat
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import Head, InferenceRequest
@@ -24,10 +24,6 @@ RUNS_MAX = 5
 TEXT_MAX = 2_000
 ANSWER_LIMIT = 1 << 20
 """Bytes of an answer that are evaluated; the rest is not stored."""
-
-_NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|moderation", re.IGNORECASE)
-_OTHER_USES = frozenset({"embeddings", "rerank", "image", "speech", "transcription"})
-"""The capabilities of models that can't chat."""
 _CONTENT_TYPE = b"application/json"
 
 
@@ -187,15 +183,8 @@ def chat_model(snapshot: Snapshot) -> str:
 
 
 def _can_chat(snapshot: Snapshot, model: str) -> bool:
-    """Whether a model can chat, by what its backends tell of it, else by its name."""
-    told = [
-        detail.capabilities
-        for backend in snapshot.routes[model]
-        if (detail := snapshot.nodes[backend].details.get(model)) is not None and detail.capabilities
-    ]
-    if told:
-        return any(not _OTHER_USES.issuperset(capabilities) for capabilities in told)
-    return not _NO_CHAT.search(model)
+    details = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes[model])
+    return can_chat(model, [detail.capabilities for detail in details if detail is not None])
 
 
 def _readiness(snapshot: Snapshot, model: str) -> int:

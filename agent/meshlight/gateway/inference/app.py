@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from meshlight.domain.errors import ContextExceeded, MeshlightError, NoModelInBody, NotFound, RouteError
 from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
+from meshlight.gateway.access.guard import PAGE_CHAT
 from meshlight.gateway.errors import error_response, protocol_of, unexpected
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold
@@ -32,6 +33,7 @@ _GEMINI_VERBS: dict[str, Operation] = {
     operation.removeprefix("gemini/"): operation for operation in GEMINI_OPERATIONS
 }
 _PREFIXES = ("/v1/", "/api/", "/v1beta/")
+_CHAT = "/v1/chat/completions"
 _STORED = "/v1/responses/"
 _OTHER_PATH = re.compile(r"/v1(?:/[A-Za-z0-9_-]+)+")
 """The form of unknown paths that are passed on: nothing that a server could read as another path."""
@@ -176,6 +178,9 @@ class InferenceDispatch:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"].startswith(_PREFIXES):
+            return self._inference(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] == PAGE_CHAT:
+            scope["path"], scope["raw_path"] = _CHAT, _CHAT.encode()
             return self._inference(scope, receive, send)
         return self._app(scope, receive, send)
 

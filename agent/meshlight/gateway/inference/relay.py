@@ -26,7 +26,6 @@ from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
-from meshlight.gateway.inference.prompt import KEEPERS
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import (
@@ -425,14 +424,13 @@ class Relay:
             if (choice is not None or is_cold) and response.status < 300 and started.first:
                 self._chooser.record_first_byte(choice, score)
             extra = self._headers(started, score, link, inbound, failures, choice)
-            if started.translator is None and (
-                inbound.stored is not None or link.kind.group not in _RECORDED
-            ):
-                sink = await self._recorded(sink, inbound, score, link, started)
-            asked = inbound.head.model if inbound.named is None else inbound.named
-            served_as = started.served_as or score.model
-            if started.translator is None and asked and asked != served_as:
-                sink = NamedSink(sink, served_as, asked)
+            if started.translator is None:
+                asked = inbound.head.model if inbound.named is None else inbound.named
+                served_as = started.served_as or score.model
+                if inbound.stored is not None or link.kind.group not in _RECORDED:
+                    sink = await self._recorded(sink, inbound, score, link, started)
+                if asked and asked != served_as:
+                    sink = NamedSink(sink, served_as, asked)
             tap = await stream_response(
                 started,
                 inbound.operation,
@@ -453,8 +451,7 @@ class Relay:
             if response.status < 300:
                 took_s = self._clock() - started_at
                 self._chooser.record_answer(choice, ticket, took_s, counts, tap, is_cold=is_cold)
-                if link.kind.kind in KEEPERS:
-                    self._chooser.record_kept(inbound, link.kind.kind, score)
+                self._chooser.record_kept(inbound, link.kind.kind, score)
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
