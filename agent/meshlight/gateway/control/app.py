@@ -30,6 +30,7 @@ from meshlight.gateway.control.peers import PeersController
 from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
 from meshlight.gateway.control.validation import JsonRequest
+from meshlight.gateway.control.welcome import WelcomeController
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
 from meshlight.gateway.server.asgi import ASGIApp
 
@@ -191,6 +192,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         SettingsController,
         PeersController,
         LocalModelsController,
+        WelcomeController,
         asgi("/mesh/events", copy_scope=False)(parts.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi([*sorted(parts.page.paths), ENTER], copy_scope=False)(parts.page),
