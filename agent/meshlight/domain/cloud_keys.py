@@ -2,8 +2,8 @@
 
 Sources of the beginnings: the providers' own pages of keys, and the public rules by which leaked keys are recognised
 (gitleaks: `cmd/generate/config/rules`, trufflehog: `pkg/detectors`). Sources of the addresses: beside each.
-Only a beginning that no other provider uses is in the table. A plain `sk-…` is DeepSeek's, Moonshot's and many others'
-too: only the one with OpenAI's mark inside is OpenAI's, for any other the user says whose it is.
+Only a beginning that no other provider uses is in the table. A plain `sk-…` may be anybody's:
+only the one with OpenAI's mark inside is OpenAI's, for any other the user says whose it is.
 """
 
 from msgspec import Struct
@@ -113,9 +113,7 @@ PROVIDERS: tuple[Provider, ...] = (
         key_page="platform.deepseek.com/api_keys",
     ),
 )
-KEY_PAGES: dict[Kind, str] = {
-    one.kind: one.key_page for one in PROVIDERS if one.kind != "openai-compatible"
-}
+KEY_PAGES: dict[Kind, str] = {one.kind: one.key_page for one in PROVIDERS if one.kind != "openai-compatible"}
 """Where a key for a kind of cloud is made."""
 _HOSTS = frozenset(one.host for one in PROVIDERS)
 

@@ -117,7 +117,9 @@ class Demo:
         ids, self._ids = self._ids, ()
         for backend_id in ids:
             node = self._registry.snapshot.nodes.get(backend_id)
-            if node is not None and node.backend.source == "demo":  # and not one of the same id in the configuration
+            if (
+                node is not None and node.backend.source == "demo"
+            ):  # and not one of the same id in the configuration
                 self._registry.remove(backend_id)
 
     async def _end_process(self) -> None:

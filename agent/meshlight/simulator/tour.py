@@ -27,12 +27,19 @@ _PARTS: Sequence[tuple[Dialect, str, Ring, tuple[float, float], tuple[str, ...]]
 
 
 class Tour:
-    """Four simulated backends on free loopback ports, one for each way to reach a model: `async with Tour() as tour:`."""
+    """Four simulated backends on free loopback ports: `async with Tour() as tour:`."""
 
     def __init__(self, pace: Pace = asyncio.sleep) -> None:
         self._servers = [
             SimulatedEngine(
-                dialect, name, models, control_port=None, speed=speed, first_token_s=first, pace=pace, keep=KEEP
+                dialect,
+                name,
+                models,
+                control_port=None,
+                speed=speed,
+                first_token_s=first,
+                pace=pace,
+                keep=KEEP,
             )
             for dialect, name, _, (speed, first), models in _PARTS
         ]

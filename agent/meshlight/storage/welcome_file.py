@@ -15,7 +15,7 @@ LIMIT = 4_096
 
 
 class WelcomeFile:
-    """Reads and writes the file at `path`. `is_known` says whether this user had something set up before it existed."""
+    """Reads and writes the file at `path`; without one, `is_known` says whether this user has set something up."""
 
     def __init__(self, path: Path, *, is_known: bool) -> None:
         self._path = path
