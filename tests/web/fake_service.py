@@ -20,8 +20,10 @@ from msgspec.structs import replace
 
 from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.findings import Finding, FindingList
+from meshlight.domain.welcome import Progress, WelcomeView
 from meshlight.gateway.control.kinds import KindList
 from meshlight.gateway.control.qr import MEDIA_TYPE, svg
+from meshlight.service.welcome import key_providers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -61,6 +63,10 @@ class FakeService(LiveMesh):
         """The rules of `/mesh/settings`."""
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
+        self.welcome = WelcomeView(
+            done=(), is_over=True, login_asked=True, has_demo=False, providers=key_providers()
+        )
+        """The first run, which is over unless a test begins it."""
         self.findings: list[Finding] = []
         """What `/mesh/findings` lists."""
         self.port = 0
@@ -167,6 +173,8 @@ class FakeService(LiveMesh):
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()
         sent = msgspec.json.decode(body) if body else {}
+        if parts[0] in {"welcome", "demo"}:
+            return 200, self._first_run(method, parts[0], sent)
         if parts[0] in {"models", "peers"}:
             answer = local_answer if parts[0] == "models" else peers_answer
             return answer(self, method, parts[1:], {name: v[0] for name, v in query.items()} | sent)
@@ -187,6 +195,24 @@ class FakeService(LiveMesh):
         if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
             return self._backend(method, self.views[parts[1]], parts[-1], sent)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
+
+    def _first_run(self, method: str, what: str, sent: dict[str, Any]) -> object:
+        """Answer with how far the first run is, after a change if one was sent; the demo is one backend."""
+        if what == "demo" and method == "POST":
+            self.put(replace(mesh(1, 2)[0], id="demo-1", name="Demo Ollama", source="demo"))
+        elif what == "demo":
+            self.remove("demo-1")
+        if step := sent.get("done"):
+            progress = Progress(done=self.welcome.done, is_over=self.welcome.is_over).with_done(step)
+            self.welcome = replace(
+                self.welcome,
+                done=progress.done,
+                is_over=progress.is_over,
+                login_asked=self.welcome.login_asked or progress.login_asked,
+            )
+        if "is_over" in sent:
+            self.welcome = replace(self.welcome, is_over=sent["is_over"])
+        return self.welcome
 
     def _settings(self, sent: dict[str, Any]) -> object:
         """Answer with the settings, after a change if one was sent."""

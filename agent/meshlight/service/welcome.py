@@ -21,17 +21,7 @@ class FirstRun:
             is_over=progress.is_over,
             login_asked=progress.login_asked,
             has_demo=self._demo.is_running,
-            providers=tuple(
-                KeyProvider(
-                    label=one.label,
-                    kind=one.kind,
-                    url=one.url,
-                    host=one.host,
-                    key_page=one.key_page,
-                    prefixes=one.prefixes,
-                )
-                for one in PROVIDERS
-            ),
+            providers=key_providers(),
         )
 
     def finish(self, step: Step) -> None:
@@ -51,3 +41,18 @@ class FirstRun:
     async def stop_demo(self) -> None:
         """End the demo, if it runs."""
         await self._demo.stop()
+
+
+def key_providers() -> tuple[KeyProvider, ...]:
+    """Return the clouds whose keys are recognised, as page and terminal show them."""
+    return tuple(
+        KeyProvider(
+            label=one.label,
+            kind=one.kind,
+            url=one.url,
+            host=one.host,
+            key_page=one.key_page,
+            prefixes=one.prefixes,
+        )
+        for one in PROVIDERS
+    )
