@@ -147,7 +147,7 @@ let welcome = null;
 const showWelcome = () =>
   (welcome ??= import("../welcome/welcome.js").then(({ startWelcome }) =>
     startWelcome(store, { refresh, openLocal: () => select(`b:${LOCAL_ID}`) }),
-  ));
+  )).catch((error) => ((welcome = null), announce(errorText(error))));
 store.subscribe(
   (s) =>
     emptyReason(s) === "none" ||

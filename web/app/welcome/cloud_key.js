@@ -51,6 +51,8 @@ export function cloudKey({ view }) {
   const form = h(
     "form",
     {},
+    // A browser wants to know whose it is.
+    h("input", { class: "offscreen", autocomplete: "username", tabindex: "-1", "aria-hidden": "true" }),
     h("div", { class: "field" }, h("label", { for: "w-key", text: "API key" }), key),
     h("div", { class: "field" }, h("label", { for: "w-provider", text: "Provider" }), whose),
     said,

@@ -1,6 +1,6 @@
 /** The first run: ways to a first backend where there is none, then a bar with the next step. The service keeps how far it came. */
-import { $, announce, h, icon, iconButton } from "../chrome/dom.js";
-import { callApi, errorText } from "../core/api.js";
+import { $, h, icon, iconButton } from "../chrome/dom.js";
+import { callApi } from "../core/api.js";
 import { displayName, plural } from "../core/format.js";
 import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
@@ -18,12 +18,8 @@ export async function startWelcome(store, act) {
   const styled = new Promise((done) => (styles.onload = styles.onerror = done));
   document.head.append(styles);
   /** @type {WelcomeView} */
-  let view = { done: [], is_over: true, login_asked: true, providers: [] };
-  try {
-    [view] = await Promise.all([callApi("GET", PATH), styled]);
-  } catch (error) {
-    announce(errorText(error));
-  }
+  let view = await callApi("GET", PATH);
+  await styled;
   const bar = h("section", { id: "welcome-bar", "aria-label": "Welcome", hidden: true });
   document.querySelector("main")?.before(bar);
   /** Requests that had been answered when the question was opened. */
@@ -154,6 +150,9 @@ export async function startWelcome(store, act) {
   const demo = () => callApi("POST", "/mesh/demo");
 
   const root = $("empty");
+  // Here they scroll and mark text, and don't move the map.
+  for (const name of ["wheel", "pointerdown", "dblclick"])
+    root.addEventListener(name, (/** @type {Event} */ e) => e.stopPropagation());
   /** @type {(()=>void)|null} */
   let update = null;
   let chosen = 0;
@@ -163,9 +162,12 @@ export async function startWelcome(store, act) {
     update = follow ?? (() => {});
     const back = h("button", { class: "back", onclick: drawWays }, icon("back"), "Other ways");
     root.replaceChildren(back, h("h2", { text: title, tabindex: "-1" }), ...nodes);
-    (root.querySelector("input") ?? root.querySelector("h2")).focus();
-    root.onkeydown = (/** @type {KeyboardEvent} */ e) =>
-      e.key === "Escape" && (e.stopPropagation(), drawWays());
+    (root.querySelector(".field input") ?? root.querySelector("h2")).focus();
+    root.onkeydown = (/** @type {KeyboardEvent} */ e) => {
+      if (e.key !== "Escape") return;
+      e.stopPropagation();
+      drawWays();
+    };
   };
   let offered = "";
   function drawWays() {
