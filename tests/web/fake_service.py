@@ -12,7 +12,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -170,13 +170,10 @@ class FakeService(LiveMesh):
             "findings": lambda: FindingList(tuple(self.findings)),
             "peers": lambda: self.peers,
         }
+        sent = msgspec.json.decode(body) if body else {}
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()
-        sent = msgspec.json.decode(body) if body else {}
-        if parts[0] in {"welcome", "demo"}:
-            return 200, self._first_run(method, parts[0], sent)
-        if parts[0] in {"models", "peers"}:
-            answer = local_answer if parts[0] == "models" else peers_answer
+        if answer := self._answers.get(parts[0]):
             return answer(self, method, parts[1:], {name: v[0] for name, v in query.items()} | sent)
         if parts == ["refresh"]:
             self._tasks.append(asyncio.create_task(self.refresh()))
@@ -196,23 +193,33 @@ class FakeService(LiveMesh):
             return self._backend(method, self.views[parts[1]], parts[-1], sent)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
 
-    def _first_run(self, method: str, what: str, sent: dict[str, Any]) -> object:
-        """Answer with how far the first run is, after a change if one was sent; the demo is one backend."""
-        if what == "demo" and method == "POST":
-            self.put(replace(mesh(1, 2)[0], id="demo-1", name="Demo Ollama", source="demo"))
-        elif what == "demo":
-            self.remove("demo-1")
+    def _follow_welcome(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Answer with how far the first run is, after a change if one was sent."""
+        del method, parts
+        now = self.welcome
         if step := sent.get("done"):
-            progress = Progress(done=self.welcome.done, is_over=self.welcome.is_over).with_done(step)
-            self.welcome = replace(
-                self.welcome,
-                done=progress.done,
-                is_over=progress.is_over,
-                login_asked=self.welcome.login_asked or progress.login_asked,
+            progress = Progress(done=now.done, is_over=now.is_over, login_asked=now.login_asked).with_done(
+                step
             )
-        if "is_over" in sent:
-            self.welcome = replace(self.welcome, is_over=sent["is_over"])
-        return self.welcome
+            now = replace(now, done=progress.done, is_over=progress.is_over, login_asked=progress.login_asked)
+        self.welcome = replace(now, is_over=sent.get("is_over", now.is_over))
+        return 200, self.welcome
+
+    def _switch_demo(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Start or end the demo, which is one backend here."""
+        del parts, sent
+        if method == "POST":
+            self.put(replace(mesh(1, 2)[0], id="demo-1", name="Demo Ollama", source="demo"))
+        else:
+            self.remove("demo-1")
+        return 200, self.welcome
+
+    _answers: ClassVar[dict[str, Callable[..., tuple[int, object]]]] = {
+        "models": local_answer,
+        "peers": peers_answer,
+        "welcome": _follow_welcome,
+        "demo": _switch_demo,
+    }
 
     def _settings(self, sent: dict[str, Any]) -> object:
         """Answer with the settings, after a change if one was sent."""

@@ -103,7 +103,9 @@ async def test_a_key_tells_whose_it_is_and_goes_nowhere_before_the_press(browser
         ):
             await field.fill(typed)
             assert await whose.evaluate("(s) => s.selectedOptions[0].textContent") == provider
-        await expect(page.locator("#w-whose")).to_have_text("The key is sent to api.anthropic.com, and nowhere else.")
+        await expect(page.locator("#w-whose")).to_have_text(
+            "The key is sent to api.anthropic.com, and nowhere else."
+        )
         await expect(page.get_by_role("link", name="Mistral")).to_have_attribute(
             "href", "https://console.mistral.ai/api-keys"
         )
@@ -135,7 +137,9 @@ async def test_the_other_ways_lead_to_the_dialogs_that_are_there(browser: Browse
         await expect(page.get_by_role("heading", name="Peers")).to_be_visible()
         await page.keyboard.press("Escape")
         await way(page, "Get a starter model").click()
-        await expect(page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")).to_be_visible()
+        await expect(
+            page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")
+        ).to_be_visible()
         await page.keyboard.press("Escape")
         await expect(way(page, "Get a starter model")).to_be_focused()
 

@@ -20,7 +20,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     label: str
     kind: Kind = "openai-compatible"
     url: str
-    """The base address of its API, without `/v1`."""
+    """The base address of its API, as its documentation names it."""
     key_page: str
     """Where a person makes a key; without `https://`."""
     prefixes: tuple[str, ...] = ()
@@ -56,60 +56,60 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         label="OpenRouter",
-        url="https://openrouter.ai/api",  # openrouter.ai/docs/quickstart
+        url="https://openrouter.ai/api/v1",  # openrouter.ai/docs/quickstart
         key_page="openrouter.ai/settings/keys",
         prefixes=("sk-or-",),
     ),
     Provider(
         label="Groq",
-        url="https://api.groq.com/openai",  # console.groq.com/docs/openai
+        url="https://api.groq.com/openai/v1",  # console.groq.com/docs/openai
         key_page="console.groq.com/keys",
         prefixes=("gsk_",),
     ),
     Provider(
         label="xAI",
-        url="https://api.x.ai",  # docs.x.ai/docs/overview
+        url="https://api.x.ai/v1",  # docs.x.ai/docs/overview
         key_page="console.x.ai",
         prefixes=("xai-",),
     ),
     Provider(
         label="Hugging Face",
-        url="https://router.huggingface.co",  # huggingface.co/docs/inference-providers
+        url="https://router.huggingface.co/v1",  # huggingface.co/docs/inference-providers
         key_page="huggingface.co/settings/tokens",
         prefixes=("hf_",),
     ),
     Provider(
         label="NVIDIA",
-        url="https://integrate.api.nvidia.com",  # docs.api.nvidia.com/nim/reference/llm-apis
+        url="https://integrate.api.nvidia.com/v1",  # docs.api.nvidia.com/nim/reference/llm-apis
         key_page="build.nvidia.com/settings/api-keys",
         prefixes=("nvapi-",),
     ),
     Provider(
         label="Cerebras",
-        url="https://api.cerebras.ai",  # inference-docs.cerebras.ai/resources/openai
+        url="https://api.cerebras.ai/v1",  # inference-docs.cerebras.ai/resources/openai
         key_page="cloud.cerebras.ai",
         prefixes=("csk-",),
     ),
     Provider(
         label="Together AI",
-        url="https://api.together.xyz",  # docs.together.ai/docs/openai-api-compatibility
+        url="https://api.together.xyz/v1",  # docs.together.ai/docs/openai-api-compatibility
         key_page="api.together.ai/settings/api-keys",
         prefixes=("tgp_",),
     ),
     Provider(
         label="Fireworks AI",
-        url="https://api.fireworks.ai/inference",  # docs.fireworks.ai/tools-sdks/openai-compatibility
+        url="https://api.fireworks.ai/inference/v1",  # docs.fireworks.ai/tools-sdks/openai-compatibility
         key_page="app.fireworks.ai/settings/users/api-keys",
         prefixes=("fw_",),
     ),
     Provider(
         label="Mistral",
-        url="https://api.mistral.ai",  # docs.mistral.ai/api
+        url="https://api.mistral.ai/v1",  # docs.mistral.ai/api
         key_page="console.mistral.ai/api-keys",
     ),
     Provider(
         label="DeepSeek",
-        url="https://api.deepseek.com",  # api-docs.deepseek.com
+        url="https://api.deepseek.com/v1",  # api-docs.deepseek.com
         key_page="platform.deepseek.com/api_keys",
     ),
 )
