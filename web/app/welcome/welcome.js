@@ -46,7 +46,10 @@ export async function startWelcome(store, act) {
   const found = () => {
     const [first, ...more] = good().sort((a, b) => Number(isDemo(a)) - Number(isDemo(b)));
     const other = more.length ? ` and ${plural(more.length, "other backend")}` : "";
-    return `Found ${displayName(first.name)} with ${plural(first.models.length, "model")}${other}.`;
+    const models = plural(first.models.length, "model");
+    return first.kind === "local"
+      ? `Found ${models} on this machine${other}.`
+      : `Found ${displayName(first.name)} with ${models}${other}.`;
   };
 
   /** @param {string} title @param {string} text @param {...HTMLButtonElement} buttons */
@@ -124,7 +127,8 @@ export async function startWelcome(store, act) {
   /** Ways to a first backend: key, icon, title, what it is, what a press does. */
   const ways = () => {
     const { local } = store.state;
-    const first = local?.enabled && local.starters.find((s) => s.fits !== "never");
+    // Until it is known, it is offered: the others must not move below a pointer.
+    const first = !local || (local.enabled && local.starters.some((s) => s.fits !== "never"));
     return /** @type {[string, string, string, ()=>unknown][]} */ ([
       ...(first
         ? [
