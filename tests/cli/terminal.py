@@ -54,10 +54,6 @@ class Terminal:
         """Type a line."""
         os.write(self._ours, f"{text}\n".encode())
 
-    def ctrl_d(self) -> None:
-        """Press Ctrl-D at a prompt; unlike Ctrl-C, it can't come before the prompt reads."""
-        os.write(self._ours, b"\x04")
-
     def ctrl_c(self) -> None:
         """Press Ctrl-C, and again if nothing happens.
 

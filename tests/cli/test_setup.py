@@ -41,7 +41,7 @@ def test_from_nothing_to_an_answer_and_on_where_it_was_ended(home: Home) -> None
         term.until("End the demo and choose something real?")
         term.type("n")
         term.until("Ask demo-chat-3b")
-        term.ctrl_d()
+        term.ctrl_c()
         assert term.end() == 1
         assert "Go on with: meshlight setup" in term.screen
     with Terminal(home.folder, "setup") as term:

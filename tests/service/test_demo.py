@@ -14,12 +14,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals the
 LINE = (
     '[{"id":"demo-ollama","name":"Demo Ollama","kind":"ollama","url":"http://127.0.0.1:1","ring":"machine"}]'
 )
-NAMES_ITSELF = f"import os, sys; print('''{LINE}''', flush=True)"
-CHILD = f"{NAMES_ITSELF}; sys.stdin.read()"
+CHILD = f"import sys; print('''{LINE}''', flush=True); sys.stdin.read()"
 
 
 def demo(registry: Registry, program: str = CHILD) -> Demo:
-    return Demo(registry, (sys.executable, "-c", program))
+    async def check(_: str) -> None:
+        """Nothing has to be waited for here."""
+
+    return Demo(registry, check, (sys.executable, "-c", program))
 
 
 async def test_its_backends_are_listed_beside_others_until_it_is_ended() -> None:
@@ -43,9 +45,11 @@ async def test_its_backends_are_listed_beside_others_until_it_is_ended() -> None
 async def test_if_its_process_dies_its_backends_are_gone_and_it_can_be_started_again() -> None:
     registry = Registry(lambda: 0.0)
     gone = asyncio.Event()
-    running = demo(registry, f"{NAMES_ITSELF}; os.kill(os.getpid(), 9)")
+    running = demo(registry)
     registry.listen(lambda _: None if registry.snapshot.nodes else gone.set())
     await running.start()
+    assert running._process is not None
+    running._process.kill()
     await asyncio.wait_for(gone.wait(), 20)
     assert not running.is_running
     await running.start()

@@ -51,7 +51,9 @@ def list_(*, as_json: bool) -> None:
         console = new_console()
         console.print(*backend_listing(found, TerminalStyle.of(console)), sep="\n")
     else:
-        click.echo("No backend yet: that is a server or account that answers. Add one with: meshlight backends add")
+        click.echo(
+            "No backend yet: that is a server or account that answers. Add one with: meshlight backends add"
+        )
 
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends show ollama""")

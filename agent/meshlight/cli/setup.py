@@ -156,7 +156,6 @@ class _Setup:
     def _demo(self) -> None:
         with new_console(stderr=True).status("Starting the demo"):
             self._client.run_demo(on=True)
-            self._client.refresh_now()
         self._say("The demo runs beside your own mesh, until you end it or restart Meshlight.")
 
     def _ask(self) -> None:

@@ -7,7 +7,7 @@ its process depends: so also when the service is killed.
 import asyncio
 import logging
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -37,10 +37,19 @@ class Listed(Struct, frozen=True):
 
 
 class Demo:
-    """Starts and ends the demo's process (`command`), and lists its backends in the registry meanwhile."""
+    """Starts and ends the demo's process (`command`), and lists its backends in the registry meanwhile.
 
-    def __init__(self, registry: Registry, command: Sequence[str] | None = None) -> None:
+    `check` probes a backend that was just listed, so that it answers once the demo has started.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        check: Callable[[str], Awaitable[object]],
+        command: Sequence[str] | None = None,
+    ) -> None:
         self._registry = registry
+        self._check = check
         self._command = program("demo", "--tour") if command is None else command
         self._lock = asyncio.Lock()
         self._process: Process | None = None
@@ -80,6 +89,7 @@ class Demo:
                 raise
             self._ids = tuple(map(self._list, listed))
             self._watch = asyncio.create_task(self._follow(process))
+            await asyncio.gather(*map(self._check, self._ids), return_exceptions=True)
 
     async def stop(self) -> None:
         """End it, and take its backends off the list."""

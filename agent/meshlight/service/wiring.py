@@ -244,7 +244,7 @@ class Service:
         self._refresher = Refresher(
             self._registry, self._prober, self._publisher, self._discovery.scan, self._local.refresh
         )
-        self._demo = Demo(self._registry)
+        self._demo = Demo(self._registry, self._prober.check)
         first_run = FirstRun(
             WelcomeFile(
                 paths.state_dir / "welcome.json",
