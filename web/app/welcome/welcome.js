@@ -67,11 +67,7 @@ export async function startWelcome(store, act) {
   const lines = {
     question: () =>
       answered < Infinity
-        ? line(
-            "Waiting for your first answer.",
-            "It flies along the map.",
-            button("Open Try again", ask, false),
-          )
+        ? line("Waiting for your first answer.", "It flies along the map.")
         : line(found(), "Ask it something, and see the answer come.", button("Try it", ask)),
     apps: () =>
       line(
