@@ -11,9 +11,9 @@ export const providerOf = (providers, key) =>
     ? providers.find((p) => p.kind === "openai")
     : undefined);
 
-/** @param {KeyProvider} provider */
-const pageLink = ({ key_page, label }) =>
-  h("a", { href: `https://${key_page}`, target: "_blank", rel: "noreferrer", text: label });
+/** @param {string} page without its scheme @param {string} text */
+export const outsideLink = (page, text) =>
+  h("a", { href: `https://${page}`, target: "_blank", rel: "noreferrer", text });
 
 /** @param {WelcomeDeps} deps */
 export function cloudKey({ view }) {
@@ -72,7 +72,7 @@ export function cloudKey({ view }) {
     });
   };
   tell();
-  const links = providers.flatMap((p) => [" · ", pageLink(p)]).slice(1);
+  const links = providers.flatMap((p) => [" · ", outsideLink(p.key_page, p.label)]).slice(1);
   return {
     title: "A cloud key",
     nodes: [form, h("p", { class: "quiet" }, "No key yet? They are made here: ", ...links)],

@@ -6,7 +6,7 @@ import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { emptyReason } from "../map/empty_state.js";
 import { busy } from "../panel/parts.js";
-import { cloudKey } from "./cloud_key.js";
+import { cloudKey, outsideLink } from "./cloud_key.js";
 import { NEXT } from "./next.js";
 import { starter } from "./starter.js";
 
@@ -198,7 +198,13 @@ export async function startWelcome(store, act) {
       h(
         "p",
         { class: "quiet" },
-        "Ollama, LM Studio, llama-server, vLLM and MLX appear here by themselves when they run. ",
+        "Engines appear here by themselves when they run, such as ",
+        outsideLink("ollama.com/download", "Ollama"),
+        ", ",
+        outsideLink("lmstudio.ai/download", "LM Studio"),
+        " and ",
+        outsideLink("github.com/ggml-org/llama.cpp", "llama.cpp"),
+        ". ",
         h("button", { class: "inline", onclick: act.refresh }, "Check again"),
       ),
     );
