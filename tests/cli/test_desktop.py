@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshlight.cli.desktop import start_service
 from meshlight.cli.quit import end_all
+from meshlight.cli.start import start_service
 from meshlight.desktop.system.process import program
 from meshlight.storage.paths import Paths
 from process_fixture import Home

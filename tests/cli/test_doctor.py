@@ -39,7 +39,7 @@ def test_on_a_fresh_machine_nothing_is_wrong_but_the_service_does_not_run(
     assert said.code == 0
     assert f"✓ Port {port} is free." in said.lines
     assert "! Meshlight isn't running." in said.lines
-    assert "  Fix: Start it with: meshlight serve" in said.lines
+    assert "  Fix: Start it with: meshlight" in said.lines
     assert not [line for line in said.lines if line.startswith("✗")]
     assert max(map(len, said.lines)) <= 80
 

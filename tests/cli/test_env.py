@@ -54,7 +54,7 @@ def test_each_shell_gets_its_own_words(
 def test_without_a_service_the_variables_are_those_of_the_usual_port_with_a_warning(type_words: Type) -> None:
     said = type_words("env", "--shell", "sh")
     assert "export OPENAI_BASE_URL='http://127.0.0.1:6374/v1'" in said.lines
-    assert said.err == "Meshlight isn't running. Start it with: meshlight serve\n"
+    assert said.err == "Meshlight isn't running. Start it with: meshlight\n"
     assert said.code == 0
 
 

@@ -212,3 +212,10 @@ def test_what_a_backend_is_called_here_is_not_told_but_what_it_is() -> None:
     )
     assert [backend.name for backend in catalog.backends] == ["Ollama", "Ollama 2"]
     assert CANARY not in msgspec.json.encode(catalog).decode()
+
+
+def test_the_demo_is_shared_with_nobody() -> None:
+    demo, real = node("demo", source="demo"), node("real")
+    assert not may_use(peer(), demo.backend, "m")
+    assert may_use(peer(), real.backend, "m")
+    assert len(offer(peer(), demo, real).backends) == 1

@@ -129,6 +129,7 @@ class LocalGateway:
                     "backend_admin",
                     "model_tester",
                     "peers",
+                    "welcome",
                 )
             ),
         )

@@ -55,7 +55,13 @@ _PLAYED = (
         default_url="https://api.openai.com",
         fields=(
             Field(name="url", label="Address"),
-            Field(name="api_key", label="API key", required=True, is_secret=True),
+            Field(
+                name="api_key",
+                label="API key",
+                required=True,
+                is_secret=True,
+                hint="Made at platform.openai.com/api-keys.",
+            ),
         ),
     ),
 )

@@ -12,7 +12,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -20,8 +20,10 @@ from msgspec.structs import replace
 
 from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.findings import Finding, FindingList
+from meshlight.domain.welcome import Progress, WelcomeView
 from meshlight.gateway.control.kinds import KindList
 from meshlight.gateway.control.qr import MEDIA_TYPE, svg
+from meshlight.service.welcome import key_providers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -64,6 +66,10 @@ class FakeService(LiveMesh):
         """Further lines of `/mesh/route`."""
         self.answers: list[FakeAnswer] = []
         """What models answer, one after the other; then always the same."""
+        self.welcome = WelcomeView(
+            done=(), is_over=True, login_asked=True, has_demo=False, providers=key_providers()
+        )
+        """The first run, which is over unless a test begins it."""
         self.findings: list[Finding] = []
         """What `/mesh/findings` lists."""
         self.port = 0
@@ -188,11 +194,10 @@ class FakeService(LiveMesh):
             "findings": lambda: FindingList(tuple(self.findings)),
             "peers": lambda: self.peers,
         }
+        sent = msgspec.json.decode(body) if body else {}
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()
-        sent = msgspec.json.decode(body) if body else {}
-        if parts[0] in {"models", "peers"}:
-            answer = local_answer if parts[0] == "models" else peers_answer
+        if answer := self._answers.get(parts[0]):
             return answer(self, method, parts[1:], {name: v[0] for name, v in query.items()} | sent)
         if parts == ["refresh"]:
             self._tasks.append(asyncio.create_task(self.refresh()))
@@ -211,6 +216,34 @@ class FakeService(LiveMesh):
         if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
             return self._backend(method, self.views[parts[1]], parts[-1], sent)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
+
+    def _follow_welcome(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Answer with how far the first run is, after a change if one was sent."""
+        del method, parts
+        now = self.welcome
+        if step := sent.get("done"):
+            progress = Progress(done=now.done, is_over=now.is_over, login_asked=now.login_asked).with_done(
+                step
+            )
+            now = replace(now, done=progress.done, is_over=progress.is_over, login_asked=progress.login_asked)
+        self.welcome = replace(now, is_over=sent.get("is_over", now.is_over))
+        return 200, self.welcome
+
+    def _switch_demo(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Start or end the demo, which is one backend here."""
+        del parts, sent
+        if method == "POST":
+            self.put(replace(mesh(1, 2)[0], id="demo-1", name="Demo Ollama", source="demo"))
+        else:
+            self.remove("demo-1")
+        return 200, self.welcome
+
+    _answers: ClassVar[dict[str, Callable[..., tuple[int, object]]]] = {
+        "models": local_answer,
+        "peers": peers_answer,
+        "welcome": _follow_welcome,
+        "demo": _switch_demo,
+    }
 
     def _settings(self, sent: dict[str, Any]) -> object:
         """Answer with the settings, after a change if one was sent."""

@@ -116,7 +116,7 @@ async def make(browser: Browser) -> None:
         models=(), rejected=(), starters=tuple(starter_views(lambda _: ("now", 0), lambda _: False))
     )
     async with open_fake(browser, nothing, size=(900, 640)) as page:
-        await page.get_by_role("button", name="Get a starter model").wait_for()
+        await page.get_by_role("button", name="Get a starter model").click()
         await page.mouse.move(20, 300)
         store(await page.locator("#empty").screenshot(), "offer-dark.png")
     big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]

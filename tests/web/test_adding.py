@@ -30,7 +30,7 @@ async def test_the_dialog_offers_the_services_kinds_in_groups_and_asks_what_each
     async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await the_dialog(page)
         groups = await page.locator("#f-kind optgroup").evaluate_all("all => all.map(g => g.label)")
-        assert groups == ["This machine", "Router", "Cluster", "Cloud", "Other"]
+        assert groups == ["Cloud", "This machine", "Router", "Cluster", "Other"]
         await expect(page.locator("#f-url")).to_have_attribute("placeholder", "http://127.0.0.1:11434")
         await page.locator("#f-kind").select_option("cluster")
         await expect(page.locator("#h-kind")).to_contain_text("signed by a pair of keys")
@@ -39,6 +39,8 @@ async def test_the_dialog_offers_the_services_kinds_in_groups_and_asks_what_each
         await expect(page.locator("#f-follow_clock")).to_be_checked()
         assert await page.locator("#f-ca_file").count() == 1
         await page.locator("#f-kind").select_option("openai")
+        key_page = page.locator("#h-api_key a")
+        await expect(key_page).to_have_attribute("href", "https://platform.openai.com/api-keys")
         await expect(page.locator("#f-url")).to_have_attribute("placeholder", "https://api.openai.com")
         await expect(page.locator("#f-url")).not_to_have_attribute("required", "")
 

@@ -129,11 +129,3 @@ async def test_theme_and_choice_outlive_a_reload(browser: Browser) -> None:
         await page.reload()
         await expect(page.locator("html")).to_have_attribute("data-theme", "light")
         await expect(page.locator("#panel h2")).to_have_text("studio-mac")
-
-
-async def test_an_empty_mesh_says_what_was_looked_for_and_what_helps(browser: Browser) -> None:
-    async with open_fake(browser, FakeService([])) as page:
-        await expect(page.locator("#empty")).to_contain_text("11434")
-        await expect(page.locator("#empty")).to_contain_text("meshlight demo")
-        await page.locator("#empty .primary").click()
-        await expect(page.locator("#dialog h2")).to_have_text("Add a backend")

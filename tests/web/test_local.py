@@ -283,6 +283,7 @@ async def test_who_has_nothing_is_offered_a_starter_first_and_sees_it_come(brows
     scenario = service(house(models=()), others=0)
     async with open_fake(browser, scenario) as page:
         empty = page.locator("#empty")
+        await page.get_by_role("button", name="Get a starter model").click()
         get = page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")
         await expect(get).to_be_visible()
         await expect(empty).to_contain_text("Everyday chat, summaries, tools. Apache-2.0")
@@ -303,6 +304,7 @@ async def test_who_has_nothing_is_offered_a_starter_first_and_sees_it_come(brows
 async def test_without_a_runner_the_offer_says_what_to_install(browser: Browser) -> None:
     scenario = service(house(models=(), can_run=False), others=0)
     async with open_fake(browser, scenario) as page:
+        await page.get_by_role("button", name="Get a starter model").click()
         await expect(page.locator("#empty .no-runner")).to_contain_text("pip install 'meshlight[local]'")
         await page.get_by_role("button", name="Other models and what this machine can run").click()
         await expect(page.locator("#panel-title")).to_have_text("This machine")
@@ -347,6 +349,7 @@ async def test_axe_finds_nothing_serious_in_panel_and_offer(browser: Browser, sc
         assert await serious(page) == "[]"
     async with open_fake(browser, service(house(models=(), can_run=False), others=0), media=media) as page:
         await page.evaluate(AXE.read_text())
+        await page.get_by_role("button", name="Get a starter model").click()
         await expect(page.locator("#empty .own-models")).to_be_visible()
         assert await serious(page) == "[]"
 
@@ -359,6 +362,7 @@ async def test_in_a_narrow_window_nothing_of_it_is_cut_off(browser: Browser) -> 
         await expect(row(page, QWEN).locator(".facts")).to_be_visible()
         assert await page.evaluate(CUT, "#panel *") == []
     async with open_fake(browser, service(house(models=()), others=0), size=(420, 800)) as page:
+        await page.get_by_role("button", name="Get a starter model").click()
         await expect(page.locator("#empty .own-models")).to_be_visible()
         assert await page.evaluate(CUT, "#empty, #empty *") == []
 

@@ -621,3 +621,15 @@ type RouteLine = {
   loaded?: boolean | null;
   context?: number | null;
 };
+
+// welcome
+type KeyProvider = {
+  label: string;
+  kind: string;
+  url: string;
+  host: string;
+  key_page: string;
+  prefixes: string[];
+};
+type WelcomeView = { done: string[]; is_over: boolean; login_asked: boolean; providers: KeyProvider[] };
+type WelcomeDeps = { store: Store<AppState>; view: WelcomeView; openLocal: () => void };

@@ -43,13 +43,14 @@ from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView
 from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import CHALLENGE_BYTES, is_proof
+from meshlight.domain.welcome import Step, WelcomeView
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
 
 T = TypeVar("T")
 
-START_HINT: Final = "Start it with: meshlight serve"
+START_HINT: Final = "Start it with: meshlight"
 CONNECT_TIMEOUT_S: Final = 2.0
 RESPONSE_TIMEOUT_S: Final = 30.0
 """Adding or checking a backend waits for that backend, which may take long to refuse."""
@@ -61,6 +62,8 @@ FEED_TIMEOUT_S: Final = 40.0
 """The event feed sends a ping every 15 s: silence of this length means that the service hangs."""
 LOAD_TIMEOUT_S: Final = 1_860.0
 """The service gives up a load before."""
+DEMO_TIMEOUT_S: Final = 60.0
+"""The demo's process gets half of this to start."""
 UNLOAD_TIMEOUT_S: Final = 60.0
 """Running answers get some seconds to end, and the reply comes when the engine's process is gone."""
 HUB_TIMEOUT_S: Final = 90.0
@@ -96,6 +99,27 @@ _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
     )
 }
 """The errors of the local API by their codes, to raise them here as the service raised them there."""
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model answered to one question."""
+
+    text: str
+    backend: str
+    """The id of the backend that gave it."""
+    seconds: float
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Completion(msgspec.Struct):
+    choices: tuple[_Choice, ...]
 
 
 class ApiClient:
@@ -155,6 +179,37 @@ class ApiClient:
     def pause(self, *, on: bool) -> None:
         """Stop routing requests (`on`) or resume; the backends are still probed while paused."""
         self._request("PATCH", "/mesh/settings", {"paused": on})
+
+    def welcome(self) -> WelcomeView:
+        """Return how far the user has come in the first run, and whether the demo runs."""
+        return self._fetch("GET", "/mesh/welcome", WelcomeView)
+
+    def finish_step(self, step: Step) -> WelcomeView:
+        """Keep that a step of the first run was done."""
+        return self._fetch("PATCH", "/mesh/welcome", WelcomeView, {"done": step})
+
+    def end_welcome(self, *, is_over: bool) -> WelcomeView:
+        """End the first run, or begin it again."""
+        return self._fetch("PATCH", "/mesh/welcome", WelcomeView, {"is_over": is_over})
+
+    def run_demo(self, *, on: bool) -> WelcomeView:
+        """Start the demo inside this mesh, or end it."""
+        return self._fetch("POST" if on else "DELETE", "/mesh/demo", WelcomeView, timeout_s=DEMO_TIMEOUT_S)
+
+    def ask(self, model: str, question: str) -> ModelAnswer:
+        """Send a question to a model, as an app does; returns its answer, and which backend gave it."""
+        body = {"model": model, "messages": [{"role": "user", "content": question}]}
+        started = time.monotonic()
+        response = self._request("POST", "/v1/chat/completions", body, TEST_TIMEOUT_S)
+        try:
+            choices = msgspec.json.decode(response.content, type=_Completion).choices
+        except msgspec.MsgspecError:
+            choices = ()
+        return ModelAnswer(
+            text=(choices[0].message.content or "") if choices else "",
+            backend=response.headers.get("x-meshlight-backend", ""),
+            seconds=time.monotonic() - started,
+        )
 
     def can_pause(self) -> bool:
         """Whether this service supports `pause`."""
@@ -460,7 +515,7 @@ def read_runtime(runtime_file: Path) -> Runtime:
     except (OSError, msgspec.MsgspecError) as error:
         raise ServiceError(
             f"The runtime file {runtime_file} can't be read: {error}.",
-            "Stop the service if it runs, delete this file, and start it again: meshlight serve",
+            "Stop the service if it runs, delete this file, and start it again: meshlight",
         ) from error
 
 
@@ -577,7 +632,7 @@ def _read_key(key_file: Path) -> str:
 def _not_answering(runtime: Runtime) -> ServiceError:
     return ServiceError(
         f"The service at {runtime.url} (pid {runtime.pid}) doesn't answer.",
-        "It may have just stopped, or hang. Start it again with: meshlight serve",
+        "It may have just stopped, or hang. Start it again with: meshlight",
     )
 
 

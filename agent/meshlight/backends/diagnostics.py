@@ -7,6 +7,7 @@ import re
 
 from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.cloud_keys import is_provider
 from meshlight.domain.errors import (
     BadAddress,
     ConnectError,
@@ -47,6 +48,7 @@ _FOR_NEW = {
 }
 """What stands before the command that sets a key → what to do if the backend is not listed yet."""
 _LOG = "Look at its log."
+_NO_NETWORK = "No network? Check this machine's connection and its DNS: the address is the provider's own."
 
 
 def where(backend: Backend) -> str:
@@ -63,6 +65,8 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
     who = _who(backend, label)
     match error:
         case ConnectError():
+            if error.cause == "name" and is_provider(at.rpartition(":")[0]):
+                return Reason("name-not-found", sanitize_line(error.title), _NO_NETWORK)
             return _connect_reason(error, at, who, start or f"Start {who}")
         case ReadTimeout():
             return Reason(

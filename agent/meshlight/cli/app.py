@@ -33,6 +33,7 @@ class Command(Struct, frozen=True):
 
 SECTIONS: Final[dict[str, dict[str, Command]]] = {
     "Run": {
+        "setup": Command("setup:setup", "Get to a first answer, step by step."),
         "tray": Command("tray:tray", "Show the icon in the tray; the default command."),
         "serve": Command("serve:serve", "Run the service in this terminal."),
         "desktop": Command("desktop:desktop", "Start as the menu of applications does, or be in it."),
@@ -124,12 +125,14 @@ class CommandGroup(click.Group):
 @click.group(
     cls=CommandGroup,
     invoke_without_command=True,
-    epilog="Start with `meshlight`, then try `meshlight status`. Each command has its own --help.",
+    epilog="Each command has its own --help.",
 )
 @click.version_option(__version__, prog_name="meshlight", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """Every language model you can reach, behind one local OpenAI-compatible address.
+
+    Begin with `meshlight`, or in a terminal with `meshlight setup`.
 
     Without a command, Meshlight shows its icon in the tray. Where there is no tray, it runs in this terminal.
     """

@@ -18,6 +18,7 @@ from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import RINGS, SLOTS_MAX
 from meshlight.domain.errors import BackendCheckFailed, BadRequest
@@ -44,9 +45,10 @@ Examples:
   meshlight backends add openai-compatible https://ai.example.com --model s1
   pass show k | meshlight backends add vllm http://gpu.lan:8000 --key-stdin
 
-At a terminal, you are asked for required values that are missing; with KIND alone, for all values."""
+At a terminal, you are asked for required values that are missing; with KIND alone, for all values; without KIND, for
+that too."""
 )
-@click.argument("kind", type=click.Choice(tuple(KINDS)), metavar="KIND")
+@click.argument("kind", type=click.Choice(tuple(KINDS)), metavar="[KIND]", required=False)
 @click.argument("url", required=False)
 @click.option("--name", help="Its name.  [its kind and host]")
 @click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [from its address]")
@@ -61,8 +63,9 @@ At a terminal, you are asked for required values that are missing; with KIND alo
 )
 @click.option("--save-anyway", is_flag=True, help="Save it even if it doesn't answer now.")
 @click.option("--disabled", is_flag=True, help="Add it disabled, without checking it.")
+@start_option
 def add(  # noqa: PLR0913 -- an option each
-    kind: str,
+    kind: str | None,
     url: str | None,
     *,
     name: str | None,
@@ -76,19 +79,22 @@ def add(  # noqa: PLR0913 -- an option each
     no_follow_clock: bool,
     save_anyway: bool,
     disabled: bool,
+    start: bool,
 ) -> None:
     """Add a backend of KIND at URL, after checking that it answers.
 
+    A backend is a server or account that answers: an engine, another machine's server, a cloud.
     Its API key is stored in this machine's keyring. It can't be given as an argument, since other programs can see
     arguments.
     """
+    kind = kind or choose_kind(is_interactive=sys.stdin.isatty() and not key_stdin)
     fields = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
     body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring, proxy=proxy)}
     body |= {"models": models} if models else {}
     body |= {"follow_clock": False} if no_follow_clock else {}
     body |= {"save_anyway": True} if save_anyway else {}
     body |= {"enabled": False} if disabled else {}
-    with connect_service() as client:
+    with connect_or_start(start=start) as client:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         given = fields if secret is None else fields | {"api_key": secret}
         body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
@@ -229,6 +235,29 @@ def kinds(*, as_json: bool) -> None:
     )
     console = new_console()
     console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
+
+
+def choose_kind(*, is_interactive: bool) -> str:
+    """Ask which kind of backend is meant; where nobody can be asked, BadRequest names them."""
+    if not is_interactive:
+        raise BadRequest(
+            "The kind of backend is missing.",
+            f"Give one of: {', '.join(_ADDED)}. See: meshlight backends kinds",
+        )
+    kinds_ = sorted(_ADDED.values(), key=lambda kind: kind.group != "cloud")  # a key is what most people have
+    click.echo("What is it?")
+    for number, kind in enumerate(kinds_, start=1):
+        click.echo(f"{number:>3}  {kind.label:<18}  {kind.about}".rstrip())
+
+    def read(answer: object) -> str:
+        word = str(answer).strip().casefold()
+        for number, kind in enumerate(kinds_, start=1):
+            if word in {str(number), kind.kind, kind.label.casefold()}:
+                return kind.kind
+        raise click.BadParameter(f"Answer with a number from 1 to {len(kinds_)}.")
+
+    chosen: str = click.prompt("Which one", value_proc=read)
+    return chosen
 
 
 def print_added(console: Console, backend: BackendView, action: str) -> None:

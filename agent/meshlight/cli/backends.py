@@ -23,7 +23,10 @@ Examples:
 NAME is a backend's name or id, as `meshlight backends list` shows them."""
 )
 def backends() -> None:
-    """List, add, change, remove and check backends."""
+    """List, add, change, remove and check backends.
+
+    A backend is a server or account that answers: an engine of this machine, a server elsewhere, a cloud.
+    """
 
 
 for command in (add, set_, kinds):
@@ -48,7 +51,9 @@ def list_(*, as_json: bool) -> None:
         console = new_console()
         console.print(*backend_listing(found, TerminalStyle.of(console)), sep="\n")
     else:
-        click.echo("No backends yet. Add one with: meshlight backends add KIND URL")
+        click.echo(
+            "No backend yet: that is a server or account that answers. Add one with: meshlight backends add"
+        )
 
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends show ollama""")

@@ -17,13 +17,15 @@ from meshlight.cli.demo_traffic import send_requests
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.ports import free_port, is_port_free
+from meshlight.cli.service_client import print_json
 from meshlight.desktop.system.opener import open_page
-from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
+from meshlight.desktop.system.process import HOLDS_STDIN, end_with_parent, environment, program
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 from meshlight.domain.text import cut, wrap
 from meshlight.simulator.faults import FAULT_KINDS
 from meshlight.simulator.scenario import Scenario, SimulatedBackend
+from meshlight.simulator.tour import Tour
 from meshlight.storage.files import write_atomic
 from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.environment import variable
@@ -55,8 +57,9 @@ Ctrl-C ends the demo and removes all its files."""
     default=True,
     help="Send requests to show how they are spread.  [on]",
 )
+@click.option("--tour", is_flag=True, hidden=True)
 @click.pass_context
-def demo(ctx: click.Context, *, port: int | None, open_page: bool, traffic: bool) -> None:
+def demo(ctx: click.Context, *, port: int | None, open_page: bool, traffic: bool, tour: bool) -> None:
     """Try everything with simulated backends.
 
     Starts simulated llama.cpp, Ollama, vLLM, MLX and LM Studio engines, a Backend.AI cluster, a Continuum Router and
@@ -65,11 +68,27 @@ def demo(ctx: click.Context, *, port: int | None, open_page: bool, traffic: bool
     and nearly all have a switch for faults. Your own settings, keys and backends are not changed, and nothing is sent
     to the network.
     """
+    if tour:  # for the service, which shows these backends beside its own
+        asyncio.run(_serve_tour())
+        return
     if port is not None and not is_port_free(port):
         raise ServiceError(f"Port {port} is taken.", "Leave out --port to use a free one.")
     if port is None:
         port = DEMO_PORT if is_port_free(DEMO_PORT) else free_port()
     ctx.exit(asyncio.run(_run(port, open_page=open_page, traffic=traffic)))
+
+
+async def _serve_tour() -> None:
+    """Run the demo's backends for a service, name them on standard output, and end when the service does."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.call_soon_threadsafe(over.set)
+
+    end_with_parent(end)
+    async with Tour() as tour:
+        print_json(tour.backends, indent=None)
+        await over.wait()
 
 
 async def _run(port: int, *, open_page: bool, traffic: bool) -> int:

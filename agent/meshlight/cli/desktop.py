@@ -1,21 +1,16 @@
 """The command `meshlight desktop`: what the entry in the menu of applications starts, and the entry itself."""
 
-import threading
 from pathlib import Path
-from typing import Final
 
 import click
 
-from meshlight.api_client.client import ApiClient
+from meshlight.cli.start import start_service
 from meshlight.cli.tray import NoTrayIcon, run_tray, tray_icon
 from meshlight.desktop.system.menu_entry import menu_entry_here
 from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.system.url_handler import link_handler_here
-from meshlight.domain.errors import BadRequest, MeshlightError, ServiceError
+from meshlight.domain.errors import BadRequest, MeshlightError
 from meshlight.storage.paths import Paths
-
-START_S: Final = 20.0
-POLL_S: Final = 0.1
 
 
 @click.command(
@@ -48,25 +43,6 @@ def desktop(ctx: click.Context, *, install: bool, remove: bool) -> None:
     except NoTrayIcon:
         start_service(paths)
     start_detached(program("window"))
-
-
-def start_service(paths: Paths) -> None:
-    """Start the service in the background if it doesn't run; raises ServiceError if it does not answer in time."""
-    try:
-        ApiClient.connect(paths.runtime_file).close()
-    except ServiceError:
-        start_detached(program("serve", "--quiet"))
-    else:
-        return
-    pause = threading.Event()
-    for _ in range(int(START_S / POLL_S)):
-        pause.wait(POLL_S)
-        try:
-            ApiClient.connect(paths.runtime_file).close()
-        except ServiceError:
-            continue
-        return
-    raise ServiceError("The service did not start.", "See why with: meshlight serve")
 
 
 def switch_entries(*, on: bool) -> list[Path]:

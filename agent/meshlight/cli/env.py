@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import click
 
 from meshlight.api_client.client import read_runtime
-from meshlight.cli.service_client import connect_service
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import program, start_detached
@@ -78,23 +78,22 @@ Examples:
 )
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
-def open_(*, browser: bool, only_print: bool) -> None:
+@start_option
+def open_(*, browser: bool, only_print: bool, start: bool) -> None:
     """Open the mesh page in a window or the browser.
 
     If this machine can't show a window, the page opens in the browser. The link works once, within a minute; the
     browser then stays signed in.
     """
-    if only_print:
-        with connect_service() as client:
+    with connect_or_start(start=start) as client:  # fails here, where the user sees the error
+        if only_print:
             click.echo(client.one_time_link())
-        return
+            return
     if browser or not has_screen():
         from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
 
         open_in_browser(Paths.here())
         return
-    with connect_service():  # fails here, where the user sees the error
-        pass
     if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
         return

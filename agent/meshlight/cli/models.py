@@ -14,6 +14,7 @@ from meshlight.cli.output.models import local_report, model_report, place_text
 from meshlight.cli.output.reports import context_text, model_lines, model_listing
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.local_models import EngineState
 from meshlight.domain.local_views import LocalModelView, LocalView
@@ -41,8 +42,9 @@ Examples:
 NAME is the name of a model of this machine, or its unique end or beginning.""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
+@start_option
 @click.pass_context
-def models(ctx: click.Context, *, as_json: bool) -> None:
+def models(ctx: click.Context, *, as_json: bool, start: bool) -> None:
     """List every model, and manage those of this machine.
 
     Without a command, all models that can be reached are listed. A model that several backends serve is listed once,
@@ -51,7 +53,7 @@ def models(ctx: click.Context, *, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_service() as client:
+    with connect_or_start(start=start, asks=True) as client:
         view = client.snapshot()
     if as_json:
         print_json(model_listing(view))

@@ -11,6 +11,7 @@ from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.reports import route_report, test_report
 from meshlight.cli.output.status import status_report
 from meshlight.cli.service_client import connect_service, print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.events import LocalEvent
 from meshlight.domain.snapshot import Light
@@ -29,14 +30,15 @@ Exit code: 0 green, 1 amber, 2 red, 3 grey (not known yet), 4 the service isn't 
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
 @click.option("--watch", is_flag=True, help="Show each change until Ctrl-C.")
+@start_option
 @click.pass_context
-def status(ctx: click.Context, *, as_json: bool, watch: bool) -> None:
+def status(ctx: click.Context, *, as_json: bool, watch: bool, start: bool) -> None:
     """Show the state of the mesh and its backends.
 
     Shows the overall state, and each backend with its state, latency and models. For a backend that is not healthy,
-    it shows the reason and a fix.
+    it shows the reason and a fix. A backend is a server or account that answers.
     """
-    with connect_service() as client:
+    with connect_or_start(start=start, asks=True) as client:
         view = _watch(client, as_json=as_json) if watch else client.snapshot()
         if not watch:
             _show(view, client.runtime.url, as_json=as_json)

@@ -21,7 +21,7 @@ Kind = Literal[
     "gemini",
 ]
 Ring = Literal["machine", "lan", "company", "cloud"]
-Source = Literal["config", "found", "own"]
+Source = Literal["config", "found", "own", "demo"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RINGS: tuple[Ring, ...] = get_args(Ring)
@@ -84,8 +84,8 @@ class Backend(Struct, frozen=True, kw_only=True):
 
     @property
     def is_offer(self) -> bool:
-        """Whether it was not added by the user: a found engine, or a peer."""
-        return self.source == "found" or self.kind == "peer"
+        """Whether it was not added by the user: a found engine, a part of the demo, or a peer."""
+        return self.source in {"found", "demo"} or self.kind == "peer"
 
     @property
     def is_metered(self) -> bool:

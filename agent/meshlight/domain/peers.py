@@ -197,7 +197,8 @@ def shared(
 
 
 def _is_shared(terms: SharingTerms, backend: Backend) -> bool:
-    return backend.enabled and backend.kind != "peer" and backend.reach in terms.share_rings
+    is_real = backend.kind != "peer" and backend.source != "demo"
+    return backend.enabled and is_real and backend.reach in terms.share_rings
 
 
 def _shared(node: Node, terms: SharingTerms) -> SharedBackend | None:

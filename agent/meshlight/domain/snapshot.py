@@ -76,7 +76,12 @@ def light(nodes: Mapping[str, Node], suffering: str = "") -> tuple[Light, str]:
     """
     enabled = [node for node in nodes.values() if node.backend.enabled]
     if not enabled:
-        return "grey", "No backend is enabled." if nodes else "No backend found yet."
+        return (
+            "grey",
+            "No backend is enabled."
+            if nodes
+            else "No backend yet: that is a server or account that answers.",
+        )
     down = [node for node in enabled if node.health.state == "unhealthy"]
     warming = [node for node in enabled if node.health.state == "warming"]
     if down:

@@ -121,7 +121,11 @@ def parse_address(url: str) -> Address:
     if len(url) > URL_MAX:
         _refuse(f"{url[:40]}…", f"is longer than {URL_MAX} characters")
     if any(letter <= " " or letter == "\x7f" for letter in url):
-        _refuse(repr(url), "holds spaces or control characters")
+        _refuse(
+            repr(url),
+            "holds spaces or control characters",
+            "Give one address, such as http://192.168.1.20:8000.",
+        )
     if "#" in url:
         _refuse(url, "holds a fragment", "Leave out everything from # on.")
     url, has_query, query = url.partition("?")

@@ -194,7 +194,8 @@ class BackendAdmin:
     def follow(self, config: Config) -> None:
         """Bring the registry to the configuration.
 
-        Found engines stay unless they are ignored; this machine's own models are not the configuration's matter.
+        Found engines stay unless they are ignored; this machine's own models and the demo are not the configuration's
+        matter.
         """
         wanted = {backend.id: backend for backend in config.backends}
         taken = {server_key(backend.url) for backend in wanted.values()}
@@ -202,7 +203,7 @@ class BackendAdmin:
         for node in tuple(self._registry.snapshot.nodes.values()):
             backend = node.backend
             is_kept = backend.source == "found" and server_key(backend.url) not in taken
-            if backend.id not in wanted and not is_kept and backend.source != "own":
+            if backend.id not in wanted and not is_kept and backend.source not in {"own", "demo"}:
                 self._registry.remove(backend.id)
         for backend in wanted.values():
             self._registry.put(backend)
@@ -292,6 +293,11 @@ class BackendAdmin:
 
 def _refuse_own(backend: Backend) -> None:
     """Raise Conflict for what is there by itself and not by the list of backends."""
+    if backend.source == "demo":
+        raise Conflict(
+            f"{backend.name} belongs to the demo, which is changed or removed as a whole.",
+            "End the demo: on the page, or with `meshlight setup`.",
+        )
     if backend.source == "own":
         raise Conflict(
             f"{backend.name} is not part of the list of backends: it can't be changed or removed there.",

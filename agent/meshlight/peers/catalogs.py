@@ -53,8 +53,9 @@ def _are_same(old: Sequence[object], new: Sequence[object]) -> bool:
 
 
 def announced_counts(snapshot: Snapshot, node_id: str, name: str, lan: LanSettings) -> Announcement:
-    """Return the announcement of this node; backends that are peers are not counted."""
-    own = [node for node in snapshot.nodes.values() if node.backend.enabled and node.backend.kind != "peer"]
+    """Return the announcement of this node; peers and the demo are not counted."""
+    enabled = [node for node in snapshot.nodes.values() if node.backend.enabled]
+    own = [node for node in enabled if node.backend.kind != "peer" and node.backend.source != "demo"]
     models = {model for node in own for model in node.models}
     return Announcement(
         id=node_id,

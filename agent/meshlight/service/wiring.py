@@ -91,8 +91,10 @@ from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.trust import Trust
+from meshlight.service.demo import Demo
 from meshlight.service.local_models import SwitchedLocalModels
 from meshlight.service.settings_store import FileSettingsStore
+from meshlight.service.welcome import FirstRun
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
@@ -104,6 +106,7 @@ from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
 from meshlight.storage.speed_file import SpeedFile
 from meshlight.storage.token_files import TokenFiles
+from meshlight.storage.welcome_file import WelcomeFile
 
 if TYPE_CHECKING:
     from meshlight.local_models.manager import LocalModelManager
@@ -247,6 +250,14 @@ class Service:
         self._refresher = Refresher(
             self._registry, self._prober, self._publisher, self._discovery.scan, self._local.refresh
         )
+        self._demo = Demo(self._registry, self._prober.check)
+        first_run = FirstRun(
+            WelcomeFile(
+                paths.state_dir / "welcome.json",
+                is_known=bool(self._settings.config.backends or self._settings.config.peers),
+            ),
+            self._demo,
+        )
         self._model_loading = ModelLoading(
             self._registry, self._connections, self._prober, self._traffic, self._local
         )
@@ -304,6 +315,7 @@ class Service:
                     "model_loading": self._model_loading,
                     "peers": self._peers,
                     "local_models": self._local,
+                    "welcome": first_run,
                 },
             )
         )
@@ -350,6 +362,7 @@ class Service:
         finally:
             self._watch.stop()
             self._discovery.stop()
+            await self._demo.stop()
             await (ending[0] if ending else self._peers.close())
             await self._findings.close()
             await self._refresher.close()

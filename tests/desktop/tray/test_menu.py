@@ -166,7 +166,7 @@ def test_quit_says_when_the_service_goes_on() -> None:
 
 def test_a_mesh_without_backends_says_so() -> None:
     line = find(menu(mesh(light="grey", reason="No backend found yet."), RUNNING), "backends")
-    assert (line.text, line.enabled) == ("No backends yet", False)
+    assert (line.text, line.enabled) == ("No backend yet: a server or account that answers", False)
 
 
 def test_names_of_strangers_keep_to_their_line() -> None:

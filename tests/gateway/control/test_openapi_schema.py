@@ -64,6 +64,10 @@ OPERATIONS = [
     ("POST", "/mesh/models/downloads/{download_id}/pause"),
     ("POST", "/mesh/models/downloads/{download_id}/resume"),
     ("DELETE", "/mesh/models/downloads/{download_id}"),
+    ("GET", "/mesh/welcome"),
+    ("PATCH", "/mesh/welcome"),
+    ("POST", "/mesh/demo"),
+    ("DELETE", "/mesh/demo"),
     ("POST", "/mesh/session"),
     ("POST", "/mesh/session/code"),
     ("POST", "/mesh/session/file"),
@@ -188,6 +192,7 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
         "ModelNamed",
         "PullRequest",
         "LocalModelPatch",
+        "WelcomePatch",
     }
     assert {name for name, part in parts.items() if part.get("additionalProperties") is False} == closed
     assert schema["paths"]["/mesh/test"]["post"]["requestBody"]["required"] is False

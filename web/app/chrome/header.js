@@ -9,7 +9,13 @@ import { formatCount, plural } from "../core/format.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
 /** @type {Record<string, string>} */
-const LIGHT_LABELS = { green: "healthy", amber: "degraded", red: "down", grey: "waiting", unsure: "unsure" };
+const LIGHT_LABELS = {
+  green: "healthy",
+  amber: "degraded",
+  red: "down",
+  grey: "not checked yet",
+  unsure: "unsure",
+};
 /** @type {string[]} */
 const NO_NOTICES = [];
 let matchIndex = -1;
@@ -114,7 +120,7 @@ function renderSummary([
 ]) {
   $("light").dataset.light = light;
   $("light-label").title = reason;
-  setText($("light-label"), LIGHT_LABELS[light]);
+  setText($("light-label"), light === "grey" && !enabled ? "no backend yet" : LIGHT_LABELS[light]);
   setText($("healthy-count"), `${formatCount(healthy)}/${formatCount(enabled)}`);
   setText($("model-count"), formatCount(models));
   $("model-count").nextSibling.data = models === 1 ? " model" : " models";

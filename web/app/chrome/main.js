@@ -144,12 +144,20 @@ store.subscribe(
   (connection) => document.body.classList.toggle("stale", connection !== "live"),
 );
 store.subscribe(emptyReason, (reason) =>
-  showEmptyState(reason, store, {
-    refresh,
-    showAll: () => app.filter(noFilters()),
-    showNow,
-    openLocal: () => select(`b:${LOCAL_ID}`),
-  }),
+  showEmptyState(reason, { showAll: () => app.filter(noFilters()), showNow }),
+);
+/** @type {Promise<void>|null} */
+let welcome = null;
+/** Loaded where there is nothing yet, a demo, or a first run that is not over. */
+const showWelcome = () =>
+  (welcome ??= import("../welcome/welcome.js").then(({ startWelcome }) =>
+    startWelcome(store, { refresh, openLocal: () => select(`b:${LOCAL_ID}`) }),
+  )).catch((error) => ((welcome = null), announce(errorText(error))));
+store.subscribe(
+  (s) =>
+    emptyReason(s) === "none" ||
+    [...(s.mesh?.backends.values() ?? [])].some(({ source }) => source === "demo"),
+  (isNeeded) => isNeeded && void showWelcome(),
 );
 store.subscribe((s) => s.settings, applySettings);
 store.subscribe(
@@ -264,6 +272,8 @@ async function begin() {
   followLink();
   if (!document.hidden) stream.start();
   await loadHistory();
+  const first = await callApi("GET", "/mesh/welcome").catch(() => null);
+  if (first && !first.is_over) void showWelcome();
 }
 
 /** Open the dialog that a deep link asked for; only a person adds. */

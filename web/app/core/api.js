@@ -34,7 +34,7 @@ export async function callApi(method, path, body) {
     throw new ApiError(
       0,
       "The Meshlight service does not answer.",
-      "Is it running? Start it with “meshlight run”.",
+      "Is it running? Start it with “meshlight”.",
       "unreachable",
     );
   }

@@ -15,10 +15,10 @@ export const kindLabel = (kind) => KINDS.get(kind)?.label ?? kind;
 
 /** @type {[string, (kind:Kind)=>unknown][]} */
 const GROUPS = [
+  ["Cloud", (k) => k.group === "cloud"],
   ["This machine", (k) => k.group === "engine" && k.port],
   ["Router", (k) => k.group === "router"],
   ["Cluster", (k) => k.group === "cluster"],
-  ["Cloud", (k) => k.group === "cloud"],
   ["Other", (k) => k.group === "engine" && !k.port],
 ];
 

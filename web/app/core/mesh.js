@@ -228,7 +228,10 @@ function withLight(mesh, event) {
     light_reason: reason,
   });
   if (!enabled.length)
-    return withReason("grey", all.length ? "No backend is enabled." : "No backend found yet.");
+    return withReason(
+      "grey",
+      all.length ? "No backend is enabled." : "No backend yet: that is a server or account that answers.",
+    );
   if (unhealthy.length) {
     const text = `${unhealthy.length} of ${enabled.length} down: ${unhealthy[0].name}: ${unhealthy[0].health.text}`;
     return withReason(unhealthy.length === enabled.length ? "red" : "amber", text);

@@ -6,6 +6,9 @@ import { shareContent } from "./share.js";
 import { displayName, hostOf, originOf } from "../core/format.js";
 
 export const addBackend = () => void openBackendForm(null);
+/** Any server of OpenAI's form, by its address. */
+export const addServer = () =>
+  void openBackendForm(null, /** @type {any} */ ({ kind: "openai-compatible" }), "");
 /** @param {BackendView} backend */
 export const editBackend = (backend) => void openBackendForm(backend);
 /** Fill in the dialog from what may be anybody's. @param {DeepLink} link @param {string} [from] */
@@ -46,7 +49,7 @@ function openBackendForm(old, link, from) {
   const [kindSelect, ring] = node.querySelectorAll("select");
   openDialog([node], old ? "Edit a backend" : "Add a backend");
   setTexts(node, { h2: old ? `Edit ${displayName(old.name)}` : "Add a backend", ".primary": submitLabel });
-  if (link) note.textContent = `${from}: check the address before you connect.`;
+  if (from) note.textContent = `${from}: check the address before you connect.`;
   else note.remove();
 
   const option = (/** @type {Kind} */ k) =>
@@ -88,12 +91,19 @@ function openBackendForm(old, link, from) {
       "aria-describedby": hint ? `h-${name}` : null,
     });
     if (kept !== undefined && !isCheckbox && !is_secret) input.value = String(kept);
+    const page = /^Made at (\S+)\.$/.exec(hint ?? "")?.[1];
+    const keyPage = h("a", {
+      href: `https://${page}`,
+      target: "_blank",
+      rel: "noreferrer",
+      text: page ?? "",
+    });
     return h(
       "div",
       { class: "field" },
       h("label", { for: input.id, text: field.label }),
       input,
-      hint && h("small", { id: `h-${name}` }, ...withCode(hint)),
+      hint && h("small", { id: `h-${name}` }, ...(page ? ["Made at ", keyPage, "."] : withCode(hint))),
     );
   };
   /** A key that is kept is for the address that it was given for: another one wants its own in the same save. */

@@ -1,4 +1,4 @@
-/** A backend that was removed keeps its place for a minute. */
+/** A backend that was removed keeps its place for a minute; those of the demo leave at once. */
 
 export const KEEP_MS = 60_000;
 
@@ -12,7 +12,8 @@ export class RemovedBackends {
   update(before, after, now) {
     let index = 0;
     for (const [id, backend] of before) {
-      if (!after.has(id)) this.entries.set(id, { backend, index, until: now + KEEP_MS });
+      if (!after.has(id) && backend.source !== "demo")
+        this.entries.set(id, { backend, index, until: now + KEEP_MS });
       index += 1;
     }
     for (const id of after.keys()) this.entries.delete(id);

@@ -7,11 +7,11 @@ from typing import ClassVar
 from msgspec import Struct
 
 from meshlight.backends.base import PROXY_FIELD, BackendKind, DetectedEngine, Field, Group, HttpClient, Probe
-from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
 from meshlight.backends.model_list import BODY_LIMIT
 from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, ModelDetail, Ring
+from meshlight.domain.cloud_keys import KEY_PAGES
 from meshlight.domain.errors import BadAddress, UpstreamError
 from meshlight.domain.health import Answered, Failed
 from meshlight.domain.text import sanitize_line
@@ -51,7 +51,7 @@ class Cloud(BackendKind):
                 label="API key",
                 required=True,
                 is_secret=True,
-                hint=f"Made at {KEYS[self.kind]}.",
+                hint=f"Made at {KEY_PAGES[self.kind]}.",
                 placeholder=self.key_placeholder,
             ),
             Field(

@@ -10,18 +10,13 @@ import re
 from typing import Any
 
 from meshlight.domain.backend import Backend, Kind, Reason
+from meshlight.domain.cloud_keys import KEY_PAGES
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX
 from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import LONGEST_S, retry_after_s
 from meshlight.http_client.response import Reply
 
-KEYS: dict[Kind, str] = {
-    "openai": "platform.openai.com/api-keys",
-    "anthropic": "platform.claude.com/settings/keys",
-    "gemini": "aistudio.google.com/apikey",
-}
-"""Where a person creates a key."""
 _BILLING: dict[Kind, str] = {
     "openai": "platform.openai.com/settings/organization/billing",
     "anthropic": "platform.claude.com/settings/billing",
@@ -79,7 +74,7 @@ def cloud_reason(reply: Reply, backend: Backend, label: str, at: str, *, has_sec
     `at` is "host:port".
     """
     kind = backend.kind
-    if kind not in KEYS or reply.status < 400:
+    if kind not in KEY_PAGES or reply.status < 400:
         return None
     codes, words = _codes_and_message(reply)
     who, status = f"{label} at {at}", reply.status
@@ -98,7 +93,7 @@ def cloud_reason(reply: Reply, backend: Backend, label: str, at: str, *, has_sec
         return why
     if status == 401 or codes & _WRONG_KEY or words.startswith(_NO_KEY_WORDS):
         text = f"{who} {'refuses the API key' if has_secret else 'wants an API key'} ({status})."
-        fix = f"Give one from {KEYS[kind]}: `meshlight backends set {backend.id} --key`."
+        fix = f"Give one from {KEY_PAGES[kind]}: `meshlight backends set {backend.id} --key`."
         return Reason("unauthorized", text, fix)
     return None
 
@@ -109,7 +104,7 @@ def _permission(codes: frozenset[str], words: str, kind: Kind, who: str) -> Reas
         text = f"The account is switched off by the provider, according to {who}."
         return Reason("forbidden", text, "Contact the provider's support.")
     if codes & _SERVICE_OFF:
-        fix = f"Switch the API on in the project, or create a key at {KEYS[kind]}."
+        fix = f"Switch the API on in the project, or create a key at {KEY_PAGES[kind]}."
         return Reason(
             "forbidden", f"The API is switched off for this key's project, according to {who}.", fix
         )

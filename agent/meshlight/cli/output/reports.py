@@ -36,6 +36,7 @@ _FIXED_COLUMNS = 2
 _SOURCES: dict[Source, str] = {
     "config": "the configuration",
     "found": "found on this machine",
+    "demo": "the demo: its answers are scripted",
     "own": "Meshlight itself",
 }
 _TIERS: dict[Tier, str] = {

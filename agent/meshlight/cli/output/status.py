@@ -35,6 +35,7 @@ def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> Rendera
     parts.append("")
     if not view.backends:
         parts += [
+            "Find or add a first one, step by step, with: meshlight setup",
             "Start an engine such as llama-server or Ollama on this machine: it is found automatically.",
             "Add one on another machine by its address, for example:",
             "  meshlight backends add openai-compatible http://192.168.1.20:8000",

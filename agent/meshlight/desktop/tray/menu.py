@@ -91,7 +91,7 @@ def _refresh(view: SnapshotView | None, refresh: Refresh | None) -> Item:
 def _backends(view: SnapshotView | None) -> Item:
     backends = view.backends if view else ()
     if not backends:
-        return line("backends", "No backends yet" if view else "Backends")
+        return line("backends", "No backend yet: a server or account that answers" if view else "Backends")
     shown = backends
     if len(backends) > BACKENDS_LISTED:
         shown = tuple(sorted(backends, key=_is_fine))[:BACKENDS_LISTED]

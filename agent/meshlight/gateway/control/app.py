@@ -23,6 +23,7 @@ from meshlight.gateway.control.openapi import describe, documented_errors
 from meshlight.gateway.control.peers import PeersController
 from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
+from meshlight.gateway.control.welcome import WelcomeController
 from meshlight.gateway.parts import GatewayParts
 
 Challenge = Annotated[
@@ -157,6 +158,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         SettingsController,
         PeersController,
         LocalModelsController,
+        WelcomeController,
         asgi("/mesh/events", copy_scope=False)(parts.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi([*sorted(parts.page.paths), ENTER], copy_scope=False)(parts.page),

@@ -27,8 +27,6 @@ CONVERSES = frozenset[Operation](
     }
 )
 """Operations whose answers are written token by token."""
-KEEPERS = frozenset[Kind]({"ollama", "lmstudio"})
-"""Engines that a request can tell for how long to keep its model in memory."""
 FIELDS = 4_096
 """Bytes at either end of a large body in which its limits are looked for: the messages are in the middle."""
 _ANSWER = re.compile(

@@ -425,12 +425,8 @@ class Relay:
                 self._chooser.record_first_byte(choice, score)
             extra = self._headers(started, score, link, inbound, failures, choice)
             if started.translator is None:
-                asked = inbound.head.model if inbound.named is None else inbound.named
-                served_as = started.served_as or score.model
-                if inbound.stored is not None or link.kind.group not in _RECORDED:
-                    sink = await self._recorded(sink, inbound, score, link, started)
-                if asked and asked != served_as:
-                    sink = NamedSink(sink, served_as, asked)
+                sink = sink if inbound.stored is None else await _recorded(sink, inbound, link, started)
+                sink = self._watched(sink, inbound, score, link, started)
             tap = await stream_response(
                 started,
                 inbound.operation,
@@ -524,7 +520,7 @@ class Relay:
             extra.append(dropped(started.dropped))
         return extra
 
-    async def _recorded(
+    def _watched(
         self,
         sink: Sink,
         inbound: InferenceRequest,
@@ -532,12 +528,12 @@ class Relay:
         link: BackendConnection,
         started: StartedResponse,
     ) -> Sink:
-        """Return a sink that stores a response that passes through it, or learns what the backend keeps itself."""
-        if started.response.status != 200:
-            return sink
-        if link.kind.group in _RECORDED:
-            return await _recording(sink, inbound)
-        return self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
+        """Return a sink that learns what the backend keeps itself, and names the model as it was asked for."""
+        if link.kind.group not in _RECORDED and started.response.status == 200:
+            sink = self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
+        asked = inbound.head.model if inbound.named is None else inbound.named
+        served_as = started.served_as or score.model
+        return NamedSink(sink, served_as, asked) if asked and asked != served_as else sink
 
     def _learn_size(
         self,
@@ -697,9 +693,11 @@ def is_lost_part(node: Node | None, place: str) -> bool:
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
-async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
+async def _recorded(
+    sink: Sink, inbound: InferenceRequest, link: BackendConnection, started: StartedResponse
+) -> Sink:
     """Return a sink that stores the response that passes through it, if the request asks for that."""
-    if inbound.stored is None:
+    if inbound.stored is None or link.kind.group not in _RECORDED or started.response.status != 200:
         return sink
     recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if recorded is None else RecordingSink(sink, recorded)

@@ -27,7 +27,7 @@ from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
 from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
 from meshlight.gateway.inference.kept_state import KeptBy, KeptState
-from meshlight.gateway.inference.prompt import KEEPERS, Reading, keep_s_of, read_prompt
+from meshlight.gateway.inference.prompt import Reading, keep_s_of, read_prompt
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.gateway.inference.route_errors import no_guest_route, no_route, nothing_shared
 from meshlight.gateway.inference.streaming import UsageTap, read_timings
@@ -199,7 +199,7 @@ class RouteChooser:
 
     def record_kept(self, inbound: InferenceRequest, kind: Kind, score: RouteScore) -> None:
         """Note for how long a request that was answered wanted the model in memory."""
-        if kind in KEEPERS and (keep_s := keep_s_of(inbound, kind)) is not None:
+        if (keep_s := keep_s_of(inbound, kind)) is not None:
             self._memory.keeps(score, keep_s)
 
     def record_first_byte(self, choice: Choice | None, score: RouteScore) -> None:

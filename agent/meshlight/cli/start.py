@@ -1,0 +1,76 @@
+"""Starts Meshlight for the commands that need it: at once, after a question, or never where nobody can be asked."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.output.console import new_console
+from meshlight.cli.service_client import connect_service
+from meshlight.desktop.system.opener import has_screen
+from meshlight.desktop.system.process import program, start_detached
+from meshlight.domain.errors import ServiceError
+from meshlight.storage.paths import Paths
+
+START_S: Final = 20.0
+POLL_S: Final = 0.1
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def start_option(command: F) -> F:
+    """Add `--start` to a command, which gives it to `connect_or_start`."""
+    return click.option("--start", is_flag=True, help="Start Meshlight first, if it does not run.")(command)
+
+
+def connect_or_start(*, start: bool, asks: bool = False) -> ApiClient:
+    """Return a client of this user's service; where it does not run, start it, and say so.
+
+    At a terminal it is started at once, or with `asks` after a question; in a script only with `start`. Raises
+    ServiceError if it was not started, or doesn't answer.
+    """
+    paths = Paths.here()
+    try:
+        return connect_service()
+    except ServiceError as error:
+        if not start:
+            if not sys.stdin.isatty():
+                raise ServiceError(error.title, "Start it with: meshlight. Or add --start here.") from error
+            if asks:
+                click.echo(error.title, err=True)
+                if not click.confirm("Start it now?", default=True, err=True):
+                    raise ServiceError("It was not started.", "Start it with: meshlight") from error
+    start_service(paths, program("tray", "--quiet"))
+    icon = " Its icon is in the tray." if has_screen() else ""
+    click.echo(
+        f"Meshlight was not running. It is started, in the background.{icon} End it with: meshlight quit",
+        err=True,
+    )
+    client = connect_service()
+    with new_console(stderr=True).status("Looking for engines on this machine"):
+        client.refresh_now()
+    return client
+
+
+def start_service(paths: Paths, command: Sequence[str] | None = None) -> None:
+    """Start the service in the background if it doesn't run; raises ServiceError if it does not answer in time.
+
+    `command` may start it together with the tray; by default it is started alone.
+    """
+    try:
+        ApiClient.connect(paths.runtime_file).close()
+    except ServiceError:
+        start_detached(command or program("serve", "--quiet"))
+    else:
+        return
+    pause = threading.Event()
+    for _ in range(int(START_S / POLL_S)):
+        pause.wait(POLL_S)
+        try:
+            ApiClient.connect(paths.runtime_file).close()
+        except ServiceError:
+            continue
+        return
+    raise ServiceError("The service did not start.", "See why with: meshlight serve")

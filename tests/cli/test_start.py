@@ -1,0 +1,51 @@
+"""Commands that start what they need: after a question, at once, or by `--start` in a script."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.terminal import Terminal
+from meshlight.cli.quit import end_all
+from meshlight.storage.paths import Paths
+from process_fixture import Home
+
+Type = Callable[..., Any]
+NEEDS_ALL = (("status",), ("models",), ("open", "--print"), ("backends", "add", "ollama", "http://x"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home whose service is ended after the test, whoever started it."""
+    home = Home(tmp_path)
+    yield home
+    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
+    end_all(Paths.here(), stop_service_unit=lambda: None)
+
+
+@pytest.mark.parametrize("word", NEEDS_ALL, ids=" ".join)
+def test_a_script_is_told_and_nothing_is_started(type_words: Type, word: tuple[str, ...]) -> None:
+    said = type_words(*word)
+    assert said.code == 4
+    assert said.out == ""
+    assert said.err == ("Error: Meshlight isn't running.\nStart it with: meshlight. Or add --start here.\n")
+
+
+def test_at_a_terminal_status_asks_first_and_open_does_not(home: Home) -> None:
+    with Terminal(home.folder, "status") as term:
+        term.until("Start it now? [Y/n]:")
+        term.type("n")
+        assert term.end() == 4
+        assert "It was not started." in term.screen
+    with Terminal(home.folder, "open", "--print") as term:
+        assert term.end() == 0
+    assert "It is started, in the background." in term.screen
+    assert f"http://127.0.0.1:{home.port}/?code=" in term.screen
+    assert home.answers()
+
+
+def test_a_script_may_ask_for_the_start(home: Home, type_words: Type) -> None:
+    said = type_words("models", "--start", "--json")
+    assert (said.code, said.out) == (0, "[]\n")
+    assert home.answers()
