@@ -34,6 +34,7 @@ from meshlight.domain.api_types import (
     SignInLink,
     SnapshotView,
 )
+from meshlight.domain.app_recipes import AppList
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
@@ -163,6 +164,10 @@ class ApiClient:
         """Return which backend would answer a request of so many tokens for `model` now, and why not the others."""
         size = f"&tokens={tokens}" if tokens else ""
         return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}{size}", RouteExplanation)
+
+    def apps(self, model: str = "") -> AppList:
+        """Return how each client app uses Meshlight, with this model or the best; holds the local key."""
+        return self._fetch("GET", f"/mesh/apps?model={quote(model, safe='')}", AppList)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what hurts now; nothing from a service that does not know this yet."""

@@ -60,6 +60,7 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
         "unpair": Command("pairing:unpair", "End a pairing."),
     },
     "Use from apps": {
+        "launch": Command("launch:launch", "Start an app with Meshlight's settings, or set it up."),
         "env": Command("env:env", "Print the environment variables for apps."),
         "key": Command("env:key", "Print the local key, which apps use as API key."),
     },

@@ -59,6 +59,8 @@ class TrafficEvent(Struct, frozen=True, kw_only=True):
     router: Requests
     waiting: Mapping[str, int] | UnsetType = UNSET
     """Requests that wait for a free slot now, by model; only the models where that has changed."""
+    apps: tuple[str, ...] | UnsetType = UNSET
+    """Client apps whose requests were noticed, by their ids in `/mesh/apps`; while that was asked for."""
 
 
 class RefreshEvent(Struct, frozen=True, kw_only=True):

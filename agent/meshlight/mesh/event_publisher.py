@@ -29,10 +29,10 @@ class EventPublisher:
     """The publisher of all events about backends, traffic and refreshes.
 
     `router` and `notices` return what the snapshot view says of the service itself, `findings` how many findings
-    there are, and what makes requests suffer.
+    there are, and what makes requests suffer, `apps` which apps were noticed since it was asked last.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that events are made of
         self,
         registry: Registry,
         traffic: Traffic,
@@ -42,6 +42,8 @@ class EventPublisher:
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
         findings: Callable[[], tuple[int, str]] = lambda: (0, ""),
+        *,
+        apps: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._registry = registry
         self._traffic = traffic
@@ -51,6 +53,7 @@ class EventPublisher:
         self._router = router
         self._notices = notices
         self._findings = findings
+        self._apps = apps
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
 
@@ -139,8 +142,9 @@ class EventPublisher:
         if routes is not None:
             requests = self._traffic.router.requests()
             waiting = self._traffic.drain_waiting() or UNSET
+            apps = self._apps() or UNSET
             self._hub.publish(
-                lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests, waiting=waiting)
+                lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests, waiting=waiting, apps=apps)
             )
 
 

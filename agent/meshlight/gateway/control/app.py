@@ -18,6 +18,7 @@ from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
 from meshlight.domain.proof import is_challenge
 from meshlight.gateway.access.guard import ENTER, Guard
 from meshlight.gateway.access.sessions import Sessions, set_cookies
+from meshlight.gateway.control.apps import AppsController
 from meshlight.gateway.control.errors import HANDLERS
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.kinds import KindsController
@@ -190,6 +191,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         QrController,
         SettingsController,
         PeersController,
+        AppsController,
         LocalModelsController,
         asgi("/mesh/events", copy_scope=False)(parts.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
