@@ -1,4 +1,4 @@
-"""`meshlight launch`: the apps themselves, as npm has them, each with one real request; and their own settings files."""
+"""`meshlight launch`: the apps themselves, as npm has them, with one real request each; and their settings files."""
 
 import asyncio
 import os

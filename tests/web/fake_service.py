@@ -25,6 +25,7 @@ from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from web.fake_apps import app_texts
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
 from web.fake_peers import peers_answer
@@ -63,6 +64,7 @@ class FakeService(LiveMesh):
         """Further lines of `/mesh/route`."""
         self.findings: list[Finding] = []
         """What `/mesh/findings` lists."""
+        self.apps = app_texts(self)
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -163,6 +165,7 @@ class FakeService(LiveMesh):
             "history": self.history,
             "findings": lambda: FindingList(tuple(self.findings)),
             "peers": lambda: self.peers,
+            "apps": lambda: self.apps.view(query.get("model", [""])[0]),
         }
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()

@@ -1,8 +1,8 @@
 """Which model an app is set up with when nobody names one.
 
 The rule, first difference decides: it can be used now; it is known to call tools, if the app needs that; its context
-is known to be large enough; it is in memory; it is near; its context is larger; its name. Models that are not for
-chat are left out, by what their engines report, or else by their names.
+is known to be large enough; it is in memory; it is near; it has more parameters; its context is larger; its name.
+Models that are not for chat are left out, by what their engines report, or else by their names.
 """
 
 import re
@@ -18,6 +18,8 @@ _NOT_CHAT = re.compile(
     r"embed|rerank|whisper|tts|dall-e|moderation|transcri|speech|image|davinci|babbage|sora|realtime|bge-|clip",
     re.IGNORECASE,
 )
+_SIZE = re.compile(r"(?<![\w.])(\d{1,4}(?:\.\d{1,2})?)b(?![a-z0-9])", re.IGNORECASE)
+"""Billions of parameters, in the name of a model or as its engine says them."""
 _NO_DETAIL = ModelDetail()
 
 
@@ -56,6 +58,7 @@ def pick_model(
             room < context,
             not detail.loaded,
             RING_ORDER[node.backend.reach],
+            -_size(model, detail),
             -room,
             model,
         )
@@ -68,13 +71,18 @@ def pick_model(
         text
         for is_so, text in (
             (is_down, "no model can be used at this moment"),
-            (no_tools, "none is known to call tools"),
-            (is_small, f"none is known to have {context:,} tokens of context"),
+            (no_tools, "no model here is known to call tools"),
+            (is_small, f"no model here is known to have {context:,} tokens of context"),
         )
         if is_so
     ]
     why = f"The best guess: {', '.join(doubts)}." if doubts else "The best that can be used now."
     return ModelPick(model=model, context=known, why=why)
+
+
+def chat_models(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return every model for chat, each once."""
+    return tuple(dict.fromkeys(model for model, _, _ in _routes(snapshot)))
 
 
 def has_claude(snapshot: Snapshot) -> bool:
@@ -92,6 +100,11 @@ def _routes(snapshot: Snapshot) -> Iterator[tuple[str, Node, ModelDetail]]:
                 not {"embeddings", "rerank", "image"} & set(known) and not _NOT_CHAT.search(model)
             ):
                 yield model, node, detail
+
+
+def _size(model: str, detail: ModelDetail) -> float:
+    found = _SIZE.search(detail.parameters) or _SIZE.search(model)
+    return float(found[1]) if found else 0.0
 
 
 def _smallest(details: list[ModelDetail]) -> int | None:

@@ -290,9 +290,9 @@ def _continue_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - 
 
 def _zed_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - one signature for all
     return Recipe(
-        place="Zed's settings.json (“zed: open settings”), without the last line: "
-        "that key goes into Agent Settings → LLM Providers → Meshlight.",
-        text=f"{_json(_zed_settings(access))}\n{access.key}",
+        place="Zed's settings.json (“zed: open settings”). "
+        "The key goes into Agent Settings → LLM Providers → Meshlight.",
+        text=_json(_zed_settings(access)),
     )
 
 
@@ -309,9 +309,9 @@ def _vscode_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - on
     }
     provider = {"name": "Meshlight", "vendor": "customendpoint", "apiType": "chat-completions"}
     return Recipe(
-        place="“Chat: Manage Language Models” → Add → Custom Endpoint, with the key in the last line. "
-        "The gear beside it opens the file for the rest.",
-        text=f"{_json([{**provider, 'models': [model]}])}\n{access.key}",
+        place="“Chat: Manage Language Models” → Add → Custom Endpoint, with the key. "
+        "The gear beside it opens the file, where this entry has the rest.",
+        text=_json([{**provider, "models": [model]}]),
     )
 
 
@@ -441,4 +441,6 @@ class AppList(Struct, frozen=True, kw_only=True):
     """The model that was asked for, or the one chosen; empty while the mesh has none for chat."""
     why: str
     """Why this model, for people."""
+    models: tuple[str, ...] = ()
+    """All models for chat."""
     apps: tuple[AppView, ...] = field(default_factory=tuple)

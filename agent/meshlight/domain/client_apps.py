@@ -63,7 +63,7 @@ class ClientApp(Struct, frozen=True, kw_only=True):
     needs_tools: bool = False
     """Whether it is of little use with a model that can't call tools."""
     fits: str = ""
-    """Which models suit it, for people."""
+    """Which models it works best with: the rest of that sentence."""
     user_agents: tuple[str, ...] = ()
     """How the User-Agent of its requests begins, in small letters; empty where they can't be told from others."""
     shared_client: str = ""
@@ -77,11 +77,11 @@ class ClientApp(Struct, frozen=True, kw_only=True):
     note: str = ""
     """What people must know."""
     unconfirmed: str = ""
-    """Which of these facts could not be confirmed."""
+    """Which of these facts could not be confirmed: the end of a sentence."""
 
 
 _CODING: Final = (
-    "A model that calls tools well and has 64k tokens of context; below 14B parameters they seldom do."
+    "models that call tools, with 64k tokens of context; those below 14B parameters seldom manage."
 )
 
 APPS: Final[Mapping[str, ClientApp]] = {
@@ -136,7 +136,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             fits=_CODING,
             note="Cursor sends each request through its own servers, which can't reach an address of this machine: "
             "it needs a public address that you make yourself, and its paid plan.",
-            unconfirmed="Cursor's own page on this was not found; its requests have no known sign.",
+            unconfirmed="all of this by a page of Cursor itself.",
         ),
         ClientApp(
             id="continue",
@@ -145,9 +145,9 @@ APPS: Final[Mapping[str, ClientApp]] = {
             form="yaml",
             docs="https://docs.continue.dev/customize/model-providers/top-level/openai",
             context=8_192,
-            fits="Any chat model; agent mode wants one that calls tools.",
+            fits="any chat model; agent mode wants one that calls tools.",
             file=None,
-            unconfirmed="How its requests call themselves.",
+            unconfirmed="how its requests call themselves.",
         ),
         ClientApp(
             id="zed",
@@ -158,10 +158,10 @@ APPS: Final[Mapping[str, ClientApp]] = {
             variables=("MESHLIGHT_API_KEY",),
             file=ConfigFile(form="json", path=".config/zed/settings.json", windows="Zed/settings.json"),
             context=16_384,
-            fits="Any chat model; its agent wants one that calls tools.",
+            fits="any chat model; its agent wants one that calls tools.",
             user_agents=("zed/",),
             note="Zed keeps keys in the system's keychain, not in its settings: paste the key once.",
-            unconfirmed="That its requests call themselves Zed.",
+            unconfirmed="that its requests call themselves Zed.",
         ),
         ClientApp(
             id="vscode",
@@ -175,7 +175,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             user_agents=("githubcopilotchat/",),
             note="Copilot Chat's Ollama provider sends no key, so it works only with require_key = false; "
             "a Custom Endpoint sends one.",
-            unconfirmed="That its requests for other endpoints call themselves GitHubCopilotChat.",
+            unconfirmed="that its requests for other endpoints call themselves GitHubCopilotChat.",
         ),
         ClientApp(
             id="open-webui",
@@ -190,7 +190,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
                 "ENABLE_PERSISTENT_CONFIG",
             ),
             file=ConfigFile(form="env", path=""),
-            fits="Any chat model; it lists them all.",
+            fits="any chat model; it lists them all.",
             user_agents=("python/",),
             shared_client="a Python program with aiohttp",
             program="open-webui",
@@ -198,7 +198,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             install="pip install open-webui",
             note="After its first start it keeps connections in its database: "
             "ENABLE_PERSISTENT_CONFIG=False makes it read these again.",
-            unconfirmed="That its requests keep aiohttp's name.",
+            unconfirmed="that its requests keep aiohttp's name.",
         ),
         ClientApp(
             id="aider",
@@ -209,7 +209,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             variables=("OPENAI_API_BASE", "OPENAI_API_KEY", "AIDER_MODEL"),
             file=ConfigFile(form="yaml", path=".aider.conf.yml"),
             context=16_384,
-            fits="A model for code with 16k tokens of context; it needs no tools.",
+            fits="models for code, with 16k tokens of context; it needs no tools.",
             user_agents=_OPENAI_PYTHON,
             shared_client="OpenAI's Python client",
             program="aider",
@@ -236,7 +236,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="python",
             docs="https://docs.langchain.com/oss/python/integrations/chat/openai",
-            fits="Any chat model.",
+            fits="any chat model.",
             user_agents=_OPENAI_PYTHON,
             shared_client="OpenAI's Python client",
         ),
@@ -247,7 +247,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             form="python",
             docs="https://github.com/openai/openai-python",
             variables=("OPENAI_BASE_URL", "OPENAI_API_KEY"),
-            fits="Any model.",
+            fits="any model.",
             user_agents=_OPENAI_PYTHON,
             shared_client="OpenAI's Python client",
         ),
@@ -258,7 +258,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             form="javascript",
             docs="https://github.com/openai/openai-node",
             variables=("OPENAI_BASE_URL", "OPENAI_API_KEY"),
-            fits="Any model.",
+            fits="any model.",
             user_agents=("openai/js", "openai/node"),
             shared_client="OpenAI's JavaScript client",
         ),
@@ -268,7 +268,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="shell",
             docs="https://curl.se/docs/manpage.html",
-            fits="Any model.",
+            fits="any model.",
             user_agents=("curl/",),
         ),
     )

@@ -296,7 +296,9 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
-                    "app_texts": AppTexts(self._registry, self._app_calls, self.url, key.reveal),
+                    "app_texts": AppTexts(
+                        lambda: self._registry.snapshot, self._app_calls, self.url, key.reveal
+                    ),
                     "model_loading": self._model_loading,
                     "peers": self._peers,
                     "local_models": self._local,

@@ -8,25 +8,27 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from meshlight.domain.app_models import ModelPick, has_claude, pick_model
+from meshlight.domain.app_models import ModelPick, chat_models, has_claude, pick_model
 from meshlight.domain.app_recipes import Access, AppList, AppView, recipe_for
 from meshlight.domain.client_apps import APPS, ClientApp
 from meshlight.domain.shell_lines import Shell
+from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.control.openapi import documented_errors
 from meshlight.gateway.inference.request import check_name
 from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.mesh.app_calls import AppCalls
-from meshlight.mesh.registry import Registry
 
 _NO_MODEL = "MODEL"
 """Stands in a text where the mesh has no chat model yet."""
 
 
 class AppTexts:
-    """Makes the texts for the service at `url`; `key` returns the local key."""
+    """Makes the texts for the service at `url`; `snapshot` returns the mesh now, `key` the local key."""
 
-    def __init__(self, registry: Registry, calls: AppCalls, url: str, key: Callable[[], str]) -> None:
-        self._registry = registry
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], calls: AppCalls, url: str, key: Callable[[], str]
+    ) -> None:
+        self._snapshot = snapshot
         self._calls = calls
         self._url = url
         self._key = key
@@ -38,7 +40,7 @@ class AppTexts:
         Raises BadRequest for an invalid name, NoSuchModel if no backend has the model.
         """
         check_name(asked)
-        snapshot = self._registry.snapshot
+        snapshot = self._snapshot()
         overall = pick_model(snapshot, asked, context=APPS["codex"].context, needs_tools=True)
         if asked and overall is not None and overall.is_missing:
             raise no_such_model(snapshot, asked)
@@ -48,11 +50,12 @@ class AppTexts:
             key=self._key(),
             model="" if overall is None else overall.model,
             why="No model for chat is here yet." if overall is None else overall.why,
+            models=chat_models(snapshot),
             apps=tuple(self._one(app, asked) for app in APPS.values()),
         )
 
     def _one(self, app: ClientApp, asked: str) -> AppView:
-        snapshot = self._registry.snapshot
+        snapshot = self._snapshot()
         pick = pick_model(snapshot, asked, context=app.context, needs_tools=app.needs_tools)
         model = "" if pick is None else pick.model
         access = Access(
