@@ -10,21 +10,11 @@ from typing import Any
 import pytest
 
 from api_client.local_api import KEY, LocalApi
-from domain.test_routing import node
-from meshlight.domain.app_recipes import AppList
-from meshlight.domain.snapshot import Snapshot, index
-from meshlight.gateway.control.apps import AppTexts
-from meshlight.mesh.app_calls import AppCalls
+from cli.app_lists import listed
 
 Type = Callable[..., Any]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins of apps are shell scripts")
-
-
-def listed(url: str, *models: str) -> AppList:
-    nodes = {"a": node("a", *models)}
-    snapshot = Snapshot(nodes=nodes, routes=index(nodes))
-    return AppTexts(lambda: snapshot, AppCalls(lambda: 0.0), url, lambda: KEY).view("")
 
 
 @pytest.fixture

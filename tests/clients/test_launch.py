@@ -1,6 +1,7 @@
 """`meshlight launch`: the apps themselves, as npm has them, with one real request each; and their settings files."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -81,6 +82,14 @@ async def launch(node: Node, home: Path, *words: str) -> str:
 @pytest.mark.parametrize("app", CASES)
 async def test_an_app_is_answered_and_leaves_its_settings_as_they_were(app: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    if app == "claude":  # settings of its own that lead elsewhere
+        (home / ".claude").mkdir(parents=True)
+        elsewhere = {
+            "ANTHROPIC_BASE_URL": NOWHERE,
+            "ANTHROPIC_AUTH_TOKEN": "other",
+            "ANTHROPIC_MODEL": "other",
+        }
+        (home / FILES[app]).write_text(json.dumps({"env": elsewhere}))
     async with engine_of_agents() as engine, Node(tmp_path / "node", [engine]) as node:
         await node.http.get("/mesh/apps")  # somebody waits for the first request
         out = await launch(node, home, app, "--", *CASES[app])

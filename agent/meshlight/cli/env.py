@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Literal, get_args
 
@@ -21,7 +21,7 @@ from meshlight.domain.app_recipes import (
     openai_variables,
 )
 from meshlight.domain.config import DEFAULT_PORT, HOST
-from meshlight.domain.errors import ServiceError
+from meshlight.domain.errors import MeshlightError, ServiceError
 from meshlight.domain.shell_lines import Shell, remark, shell_lines
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
@@ -63,13 +63,15 @@ def key() -> None:
     epilog="""\b
 Examples:
   eval "$(meshlight env)"                                 sh, bash, zsh
-  eval "$(meshlight env anthropic)"                       for Claude Code alone
+  eval "$(meshlight env anthropic)"                       for Claude Code
   meshlight env | source                                  fish
   meshlight env | Out-String | Invoke-Expression          PowerShell
   for /f "delims=" %i in ('meshlight env') do @%i         cmd
 
-Claude Code asks for Claude models; where there are none, its variables name the best model of the mesh instead.
-`ollama` sets OLLAMA_HOST: then the `ollama` program of this shell uses Meshlight, too."""
+\b
+Claude Code asks for Claude models. Where there are none, its variables name
+the best model of the mesh instead. `ollama` sets OLLAMA_HOST: then your own
+`ollama` uses Meshlight, too."""
 )
 @click.argument("family", type=click.Choice(get_args(Family)), required=False)
 @click.option(
@@ -85,13 +87,13 @@ def env(family: Family | None, model: str, shell: Shell | None) -> None:
     paths = Paths.here()
     try:
         url = read_runtime(paths.runtime_file).url
-        if family not in {"openai", "ollama"}:
-            model = model or _model_for_claude()
     except ServiceError as error:
         url = f"http://{HOST}:{DEFAULT_PORT}"
         click.echo(f"{error.title} {error.hint}", err=True)
-    shell = shell or usual_shell()
     families = USUAL_FAMILIES if family is None else (family,)
+    if "anthropic" in families and not model:
+        model = _model_for_claude()
+    shell = shell or usual_shell()
     typed = " ".join(("meshlight env", *([family] if family else ())))
     click.echo(remark(f"Use it with: {_USAGE[shell].format(typed)}", shell))
     click.echo(environment(url, _local_key(), shell, families, model))
@@ -148,16 +150,6 @@ def environment(
     )
 
 
-def usual_shell() -> Shell:
-    """Return the shell that this user probably uses: the nearest parent that is one, else the usual one."""
-    for name in _parents():
-        if shell := _SHELLS.get(name.lower().removesuffix(".exe").lstrip("-")):
-            return shell
-    if sys.platform == "win32":
-        return "powershell"
-    return "fish" if os.environ.get("SHELL", "").endswith("fish") else "sh"
-
-
 def _parents() -> list[str]:
     """Return the names of the processes that started this one, the nearest first."""
     import psutil  # noqa: PLC0415 - not for `key` and `open`
@@ -167,11 +159,24 @@ def _parents() -> list[str]:
     return []
 
 
+def usual_shell(
+    parents: Callable[[], Sequence[str]] = _parents, environ: Mapping[str, str] = os.environ
+) -> Shell:
+    """Return the shell that this user probably uses: the nearest parent that is one, else the usual one."""
+    for name in parents():
+        if shell := _SHELLS.get(name.lower().removesuffix(".exe").lstrip("-")):
+            return shell
+    if sys.platform == "win32":
+        return "powershell"
+    return "fish" if environ.get("SHELL", "").endswith("fish") else "sh"
+
+
 def _model_for_claude() -> str:
-    """Return the model that stands for Anthropic's, or "" where the mesh has some of those."""
-    with connect_service() as client:
+    """Return the model that stands for Anthropic's; "" where the mesh has some of those, or can't be asked."""
+    with suppress(MeshlightError), connect_service() as client:
         found = next((app for app in client.apps().apps if app.id == "claude"), None)
-    return "" if found is None or found.model.startswith("claude-") else found.model
+        return "" if found is None or found.model.startswith("claude-") else found.model
+    return ""
 
 
 def _local_key() -> str:

@@ -1,10 +1,14 @@
 """`meshlight launch`: starts a client app with Meshlight's settings, or writes them into the app's own file."""
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
@@ -12,10 +16,18 @@ import click
 from meshlight.cli.app_settings import HIDDEN, AppSettings
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.process import environment
-from meshlight.domain.app_recipes import Access, AppView, arguments_for, settings_for, variables_for
+from meshlight.domain.app_recipes import (
+    Access,
+    AppView,
+    arguments_for,
+    private_settings,
+    settings_for,
+    variables_for,
+)
 from meshlight.domain.client_apps import APPS, ClientApp
 from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
 from meshlight.domain.text import sanitize
+from meshlight.storage.files import write_atomic
 from meshlight.storage.paths import Paths
 
 _LISTED: Final = ", ".join(APPS)
@@ -28,12 +40,13 @@ _OTHER_NAMES: Final = {"claude-code": "claude", "open_webui": "open-webui", "cod
 Examples:
   meshlight launch claude
   meshlight launch codex --model qwen3-coder -- exec "Explain this folder"
-  meshlight launch opencode --config          keep the settings, after a look at them
+  meshlight launch opencode --config          keep the settings, after a look
   meshlight launch opencode --restore         take them out again
   meshlight launch zed --show                 what to set by hand
 
 Apps: {_LISTED}.
-Without --config, nothing of the app is changed: the settings hold for this start alone.""",
+
+Without --config the settings hold for this start alone, and nothing is written.""",
 )
 @click.argument("app", metavar="APP")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]")
@@ -54,7 +67,7 @@ def launch(
     shows: bool,
     yes: bool,
 ) -> None:
-    """Start an app so that it uses Meshlight.
+    """Start an app with Meshlight's settings, or set it up.
 
     Everything after -- is for the app itself.
     """
@@ -138,6 +151,41 @@ def _write(app: ClientApp, access: Access, files: AppSettings, *, yes: bool) -> 
         click.echo(app.note)
 
 
+@contextmanager
+def _settings_file(app: ClientApp, access: Access) -> Iterator[list[str]]:
+    """Write the settings that an app takes as a file, readable for us alone, while it runs; yield the arguments."""
+    found = private_settings(app, access)
+    if found is None:
+        yield []
+        return
+    argument, settings = found
+    with tempfile.TemporaryDirectory(prefix="meshlight-launch-") as folder:  # of mode 0700
+        file = Path(folder) / "settings.json"
+        write_atomic(file, json.dumps(settings).encode(), flush=False)
+        yield [argument, str(file)]
+
+
+@contextmanager
+def _signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave Ctrl-C to the app, which the terminal tells too; pass on what ends us, so that it ends first."""
+
+    def pass_on(number: int, _: object) -> None:
+        process.send_signal(number)
+
+    handlers: dict[int, Callable[[int, object], None] | signal.Handlers] = {
+        signal.SIGINT: signal.SIG_IGN,
+        signal.SIGTERM: pass_on,
+    }
+    if sys.platform != "win32":
+        handlers[signal.SIGHUP] = pass_on
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _start(app: ClientApp, access: Access, arguments: Sequence[str], view: AppView) -> int:
     """Run the app in this terminal; return its exit code."""
     program = shutil.which(app.program)
@@ -152,16 +200,14 @@ def _start(app: ClientApp, access: Access, arguments: Sequence[str], view: AppVi
     click.echo(f"{app.name} uses {uses}, by Meshlight at {access.url}.", err=True)
     if view.note:
         click.echo(view.note, err=True)
-    command = [program, *arguments_for(app, access), *arguments]
-    try:
-        process = subprocess.Popen(command, env=environ)  # noqa: S603 - the program that the user named
-    except OSError as error:
-        raise MeshlightError(
-            f"{app.name} can't be started: {error.strerror}.", f"Try: {program} --version"
-        ) from error
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app
-    try:
-        code = process.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with _settings_file(app, access) as more:
+        command = [program, *more, *arguments_for(app, access), *arguments]
+        try:
+            process = subprocess.Popen(command, env=environ)  # noqa: S603 - the program that the user named
+        except OSError as error:
+            raise MeshlightError(
+                f"{app.name} can't be started: {error.strerror}.", f"Try: {program} --version"
+            ) from error
+        with _signals_to(process):
+            code = process.wait()
     return code if code >= 0 or sys.platform == "win32" else 128 - code

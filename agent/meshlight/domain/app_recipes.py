@@ -103,6 +103,14 @@ def arguments_for(app: ClientApp, access: Access) -> list[str]:
     return [word for name, value in settings.items() for word in ("-c", f"{name}={_text(value)}")]
 
 
+def private_settings(app: ClientApp, access: Access) -> tuple[str, Settings] | None:
+    """Return settings that an app takes as a file, and the argument that names it.
+
+    Claude Code's own settings file goes before variables, so that those alone might be lost.
+    """
+    return ("--settings", _claude_settings(access)) if app.id == "claude" else None
+
+
 def settings_for(app: ClientApp, access: Access) -> Settings:
     """Return what `meshlight launch --config` merges into an app's file; empty for one without such a file."""
     make = _SETTINGS.get(app.id)
@@ -179,8 +187,9 @@ def _zed_settings(access: Access) -> Settings:
 def _aider_variables(access: Access) -> Variables:
     return Variables(
         {
-            "OPENAI_API_BASE": access.openai_url,
-            "OPENAI_API_KEY": access.key,
+            # OPENAI_API_BASE would lose against its settings file.
+            "AIDER_OPENAI_API_BASE": access.openai_url,
+            "AIDER_OPENAI_API_KEY": access.key,
             "AIDER_MODEL": f"openai/{access.model}",
         }
     )

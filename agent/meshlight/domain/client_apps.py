@@ -206,7 +206,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="shell",
             docs="https://aider.chat/docs/llms/openai-compat.html",
-            variables=("OPENAI_API_BASE", "OPENAI_API_KEY", "AIDER_MODEL"),
+            variables=("AIDER_OPENAI_API_BASE", "AIDER_OPENAI_API_KEY", "AIDER_MODEL"),
             file=ConfigFile(form="yaml", path=".aider.conf.yml"),
             context=16_384,
             fits="models for code, with 16k tokens of context; it needs no tools.",
