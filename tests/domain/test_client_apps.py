@@ -1,5 +1,7 @@
 """The table of client apps is complete, and recognises their requests."""
 
+from pathlib import Path
+
 import pytest
 
 from meshlight.domain.client_apps import APPS, apps_of
@@ -40,3 +42,10 @@ def test_a_shared_sign_is_said_to_be_one() -> None:
             set(app.user_agents) & set(other.user_agents) for other in APPS.values() if other is not app
         )
         assert not shared or app.shared_client, app.id
+
+
+def test_the_documentation_has_every_row() -> None:
+    text = (Path(__file__).parents[2] / "docs/apps.md").read_text(encoding="utf-8")
+    for app in APPS.values():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {app.name} |"))
+        assert app.docs in row

@@ -210,7 +210,8 @@ def _open_webui_variables(access: Access) -> Variables:
             "OPENAI_API_KEY": access.key,
             "ENABLE_OLLAMA_API": "False",
             "ENABLE_PERSISTENT_CONFIG": "False",
-        }
+        },
+        ("OPENAI_API_BASE_URLS", "OPENAI_API_KEYS"),  # lists, which it would prefer
     )
 
 

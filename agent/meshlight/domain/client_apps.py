@@ -185,7 +185,9 @@ APPS: Final[Mapping[str, ClientApp]] = {
             docs="https://docs.openwebui.com/reference/env-configuration/",
             variables=(
                 "OPENAI_API_BASE_URL",
+                "OPENAI_API_BASE_URLS",
                 "OPENAI_API_KEY",
+                "OPENAI_API_KEYS",
                 "ENABLE_OLLAMA_API",
                 "ENABLE_PERSISTENT_CONFIG",
             ),
@@ -198,7 +200,6 @@ APPS: Final[Mapping[str, ClientApp]] = {
             install="pip install open-webui",
             note="After its first start it keeps connections in its database: "
             "ENABLE_PERSISTENT_CONFIG=False makes it read these again.",
-            unconfirmed="that its requests keep aiohttp's name.",
         ),
         ClientApp(
             id="aider",
