@@ -34,7 +34,7 @@ from meshlight.domain.api_types import (
     SignInLink,
     SnapshotView,
 )
-from meshlight.domain.app_recipes import AppList
+from meshlight.domain.app_views import AppList
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent

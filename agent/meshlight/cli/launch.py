@@ -18,12 +18,12 @@ from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.process import environment
 from meshlight.domain.app_recipes import (
     Access,
-    AppView,
     arguments_for,
     private_settings,
     settings_for,
     variables_for,
 )
+from meshlight.domain.app_views import AppView
 from meshlight.domain.client_apps import APPS, ClientApp
 from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
 from meshlight.domain.text import sanitize

@@ -5,7 +5,6 @@ At other times a request costs no more than the look at `is_watching`. Only the 
 
 from collections.abc import Mapping
 
-from meshlight.domain.client_apps import apps_of
 from meshlight.domain.clock import Clock
 
 WATCH_S = 1_800.0
@@ -33,6 +32,8 @@ class AppCalls:
         if now > self._until:
             self.is_watching = False
             return
+        from meshlight.domain.client_apps import apps_of  # noqa: PLC0415 - seldom watched
+
         for app in apps_of(user_agent):
             self._called[app] = now
             self._fresh[app] = None

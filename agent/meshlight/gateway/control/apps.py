@@ -1,6 +1,5 @@
 """`GET /mesh/apps`: how client apps use Meshlight, as texts to paste, and which of them have called."""
 
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -8,18 +7,10 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from meshlight.domain.app_models import ModelPick, chat_models, has_claude, pick_model
-from meshlight.domain.app_recipes import Access, AppList, AppView, recipe_for
-from meshlight.domain.client_apps import APPS, ClientApp
-from meshlight.domain.shell_lines import Shell
+from meshlight.domain.app_views import AppList
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.control.openapi import documented_errors
-from meshlight.gateway.inference.request import check_name
-from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.mesh.app_calls import AppCalls
-
-_NO_MODEL = "MODEL"
-"""Stands in a text where the mesh has no chat model yet."""
 
 
 class AppTexts:
@@ -32,62 +23,14 @@ class AppTexts:
         self._calls = calls
         self._url = url
         self._key = key
-        self._shell: Shell = "powershell" if sys.platform == "win32" else "sh"
 
     def view(self, asked: str) -> AppList:
-        """Return all apps with a model each: the one asked for, or the best for the app; and notice their calls.
+        """Return all apps, and notice their calls from now on; raises what `app_list` raises."""
+        from meshlight.gateway.control.app_texts import app_list  # noqa: PLC0415 - seldom asked for
 
-        Raises BadRequest for an invalid name, NoSuchModel if no backend has the model.
-        """
-        check_name(asked)
-        snapshot = self._snapshot()
-        overall = pick_model(snapshot, asked, context=APPS["codex"].context, needs_tools=True)
-        if asked and overall is not None and overall.is_missing:
-            raise no_such_model(snapshot, asked)
+        found = app_list(self._snapshot(), asked, self._url, self._key(), self._calls.ages_s())
         self._calls.watch()
-        return AppList(
-            url=f"{self._url}/v1",
-            key=self._key(),
-            model="" if overall is None else overall.model,
-            why="No model for chat is here yet." if overall is None else overall.why,
-            models=chat_models(snapshot),
-            apps=tuple(self._one(app, asked) for app in APPS.values()),
-        )
-
-    def _one(self, app: ClientApp, asked: str) -> AppView:
-        snapshot = self._snapshot()
-        pick = pick_model(snapshot, asked, context=app.context, needs_tools=app.needs_tools)
-        model = "" if pick is None else pick.model
-        access = Access(
-            url=self._url,
-            key=self._key(),
-            model=model or _NO_MODEL,
-            context=None if pick is None else pick.context,
-            has_claude=has_claude(snapshot),
-        )
-        recipe = recipe_for(app, access, self._shell)
-        return AppView(
-            id=app.id,
-            name=app.name,
-            model=model,
-            context=access.context,
-            place=recipe.place,
-            text=recipe.text,
-            docs=app.docs,
-            note=" ".join(text for text in (app.note, _too_small(app, pick)) if text),
-            fits=app.fits,
-            unconfirmed=app.unconfirmed,
-            launch=f"meshlight launch {app.id}" if app.program else "",
-            is_recognised=bool(app.user_agents),
-            shared_client=app.shared_client,
-            called_s=self._calls.ages_s().get(app.id),
-        )
-
-
-def _too_small(app: ClientApp, pick: ModelPick | None) -> str:
-    if pick is None or pick.context is None or pick.context >= app.context:
-        return ""
-    return f"{pick.model} has {pick.context:,} tokens of context; {app.name} wants {app.context:,} or more."
+        return found
 
 
 AppTextsDep = NamedDependency[AppTexts]
