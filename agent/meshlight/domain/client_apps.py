@@ -63,7 +63,7 @@ class ClientApp(Struct, frozen=True, kw_only=True):
     needs_tools: bool = False
     """Whether it is of little use with a model that can't call tools."""
     fits: str = ""
-    """Which models it works best with: the rest of that sentence."""
+    """Which models it works with: the rest of that sentence."""
     user_agents: tuple[str, ...] = ()
     """How the User-Agent of its requests begins, in small letters; empty where they can't be told from others."""
     shared_client: str = ""

@@ -50,7 +50,7 @@ export async function showApps(wanted = "") {
       tab.classList.toggle("called", called.has(tab.dataset.app ?? ""));
     }
     pane.setAttribute("aria-labelledby", `app-${one.id}`);
-    setText(fits, `Works best with ${one.fits}`);
+    setText(fits, `Works with ${one.fits}`);
     setText(place, one.place);
     setText(text, isShown ? one.text : one.text.replaceAll(list.key, HIDDEN));
     setText(copy, "Copy");

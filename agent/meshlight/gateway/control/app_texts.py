@@ -21,8 +21,8 @@ _SHELL: Final[Shell] = "powershell" if sys.platform == "win32" else "sh"
 def app_list(snapshot: Snapshot, asked: str, url: str, key: str, ages_s: Mapping[str, float]) -> AppList:
     """Return all apps of the service at `url`, with a model each: the one asked for, or the best for the app.
 
-    `ages_s` has, by app, how long ago its last request was. Raises BadRequest for an invalid name, ModelNotFound if no
-    backend has the model.
+    `ages_s` has, by app, how long ago its last request was. Raises BadRequest for an invalid name, ModelNotFound if
+    no backend has the model.
     """
     check_name(asked)
     overall = pick_model(snapshot, asked, context=APPS["codex"].context, needs_tools=True)
