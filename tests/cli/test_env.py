@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from api_client.local_api import KEY, LocalApi
+from cli.app_lists import listed
+from meshlight.cli.env import usual_shell
 
 Type = Callable[..., Any]
 
@@ -28,12 +30,35 @@ def test_the_variables_point_apps_to_the_running_service(api: LocalApi, type_wor
         '# Use it with: eval "$(meshlight env)"',
         f"export OPENAI_BASE_URL='{api.url}/v1'",
         f"export OPENAI_API_KEY='{KEY}'",
+        "unset ANTHROPIC_API_KEY",
         f"export ANTHROPIC_BASE_URL='{api.url}'",
         f"export ANTHROPIC_AUTH_TOKEN='{KEY}'",
+    ]
+    assert said.err == ""
+
+
+def test_ollamas_variables_are_for_those_who_ask_for_them(api: LocalApi, type_words: Type) -> None:
+    assert "OLLAMA" not in type_words("env", "--shell", "sh").out
+    assert type_words("env", "ollama", "--shell", "sh").lines == [
+        '# Use it with: eval "$(meshlight env ollama)"',
         f"export OLLAMA_HOST='{api.url}'",
         f"export OLLAMA_API_KEY='{KEY}'",
     ]
-    assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("here", "named", "told"),
+    [("qwen3-32b", "", "qwen3-32b"), ("claude-sonnet-5-5", "", ""), ("claude-sonnet-5-5", "mine", "mine")],
+)
+def test_claude_code_is_told_a_model_where_the_mesh_has_none_of_anthropics(
+    here: str, named: str, told: str, api: LocalApi, type_words: Type
+) -> None:
+    api.says("GET", "/mesh/apps?model=", listed(api.url, here))
+    more = ["--model", named] if named else []
+    said = type_words("env", "anthropic", "--shell", "sh", *more)
+    models = [line.partition("=")[2] for line in said.lines if "_MODEL=" in line]
+    assert models == ([f"'{told}'"] * 5 if told else [])
+    assert "OPENAI" not in said.out
 
 
 def test_a_real_shell_takes_the_variables(api: LocalApi, type_words: Type) -> None:
@@ -42,13 +67,31 @@ def test_a_real_shell_takes_the_variables(api: LocalApi, type_words: Type) -> No
     assert done.stdout == f"{api.url}/v1 {KEY}"
 
 
-def test_each_shell_gets_its_own_words(
-    api: LocalApi, type_words: Type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert f"set -gx OLLAMA_HOST '{api.url}'" in type_words("env", "--shell", "fish").lines
-    assert f"$env:OLLAMA_HOST = '{api.url}'" in type_words("env", "--shell", "powershell").lines
-    monkeypatch.setenv("SHELL", "/usr/bin/fish")
-    assert "set -gx" in type_words("env").out
+def test_each_shell_gets_its_own_words(api: LocalApi, type_words: Type) -> None:
+    assert f"set -gx OPENAI_BASE_URL '{api.url}/v1'" in type_words("env", "--shell", "fish").lines
+    assert f"$env:OPENAI_BASE_URL = '{api.url}/v1'" in type_words("env", "--shell", "powershell").lines
+    lines = type_words("env", "--shell", "cmd").lines
+    assert lines[0] == """rem Use it with: for /f "delims=" %i in ('meshlight env') do @%i"""
+    assert f'set "OPENAI_BASE_URL={api.url}/v1"' in lines
+    assert 'set "ANTHROPIC_API_KEY="' in lines
+
+
+@pytest.mark.parametrize(
+    ("parents", "shell", "expected"),
+    [
+        (["python3", "bash", "fish"], "/usr/bin/fish", "sh"),
+        (["-zsh"], "", "sh"),
+        (["uv.exe", "pwsh.exe", "explorer.exe"], "", "powershell"),
+        (["CMD.EXE"], "", "cmd"),
+        (["python3", "xterm"], "/usr/bin/fish", "fish"),
+    ],
+)
+def test_the_shell_is_the_nearest_parent_that_is_one(parents: list[str], shell: str, expected: str) -> None:
+    assert usual_shell(lambda: parents, {"SHELL": shell}) == expected
+
+
+def test_the_parents_of_this_process_are_known() -> None:
+    assert usual_shell() in {"sh", "fish", "powershell", "cmd"}
 
 
 def test_without_a_service_the_variables_are_those_of_the_usual_port_with_a_warning(type_words: Type) -> None:

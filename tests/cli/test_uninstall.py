@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from meshlight.cli.app_settings import AppSettings
 from meshlight.cli.uninstall import how_to_remove, remove_all
+from meshlight.domain.app_recipes import Access, settings_for
+from meshlight.domain.client_apps import APPS
 from meshlight.storage.paths import Paths
 
 Type = Callable[..., Any]
@@ -54,13 +57,19 @@ def test_with_all_the_home_is_byte_for_byte_as_before(home: Path, type_words: Ty
     paths.secrets_file.write_text("{}")
     paths.secrets_file.chmod(0o600)
     paths.log_file.touch()
+    codex = AppSettings(paths.state_dir / "apps", {})
+    access = Access(url="http://127.0.0.1:1", key="k", model="m")
+    codex.write(APPS["codex"], codex.plan(APPS["codex"], settings_for(APPS["codex"], access)))
+    assert (home / ".codex/config.toml").exists()
     assert type_words("uninstall", "--all", given="n\n").code == 1
     assert paths.config_file.exists(), "it was only asked"
     said = type_words("uninstall", "--all", "--yes")
     assert said.code == 0, said
     assert f"Removed {home}/.config/meshlight\n" in said.out
     assert _files(home) == {".config/mimeapps.list": b"[Default Applications]\ntext/html=x.desktop\n"}
+    assert f"Took Meshlight's settings out of {home}/.codex/config.toml\n" in said.out
     assert not (home / ".local").exists()
+    assert not (home / ".codex").exists()
 
 
 def test_a_folder_that_the_user_named_is_left_to_them(type_words: Type, tmp_path: Path) -> None:

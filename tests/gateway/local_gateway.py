@@ -120,6 +120,7 @@ class LocalGateway:
             }
             | dict.fromkeys(
                 (
+                    "app_texts",
                     "findings",
                     "history",
                     "traffic",

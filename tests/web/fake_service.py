@@ -27,6 +27,7 @@ from meshlight.service.welcome import key_providers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from web.fake_apps import app_texts
 from web.fake_chat import FakeAnswer
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
@@ -72,6 +73,7 @@ class FakeService(LiveMesh):
         """The first run, which is over unless a test begins it."""
         self.findings: list[Finding] = []
         """What `/mesh/findings` lists."""
+        self.apps = app_texts(self)
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -193,6 +195,7 @@ class FakeService(LiveMesh):
             "history": self.history,
             "findings": lambda: FindingList(tuple(self.findings)),
             "peers": lambda: self.peers,
+            "apps": lambda: self.apps.view(query.get("model", [""])[0]),
         }
         sent = msgspec.json.decode(body) if body else {}
         if method == "GET" and (tell := plain.get("/".join(parts))):

@@ -458,6 +458,23 @@ type PairingView = {
   why: string;
   left_s: number;
 };
+/** One client app of `/mesh/apps`. */
+type AppView = {
+  id: string;
+  name: string;
+  model: string;
+  place: string;
+  text: string;
+  docs: string;
+  note: string;
+  fits: string;
+  unconfirmed: string;
+  launch: string;
+  is_recognised: boolean;
+  shared_client: string;
+  called_s: number | null;
+};
+type AppList = { key: string; model: string; why: string; models: string[]; apps: AppView[] };
 type PeersView = {
   node_id: string;
   short: string;

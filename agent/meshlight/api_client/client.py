@@ -35,6 +35,7 @@ from meshlight.domain.api_types import (
     SignInLink,
     SnapshotView,
 )
+from meshlight.domain.app_views import AppList
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
@@ -239,6 +240,10 @@ class ApiClient:
                 yield ChatAnswer(response)
         except httpx.TransportError as error:
             raise _not_answering(self.runtime) from error
+
+    def apps(self, model: str = "") -> AppList:
+        """Return how each client app uses Meshlight, with this model or the best; holds the local key."""
+        return self._fetch("GET", f"/mesh/apps?model={quote(model, safe='')}", AppList)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what hurts now; nothing from a service that does not know this yet."""

@@ -62,6 +62,7 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
     },
     "Use from apps": {
         "chat": Command("chat:chat", "Ask a model from the terminal."),
+        "launch": Command("launch:launch", "Start an app with Meshlight's settings, or set it up."),
         "env": Command("env:env", "Print the environment variables for apps."),
         "key": Command("env:key", "Print the local key, which apps use as API key."),
     },

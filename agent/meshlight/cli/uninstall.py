@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 from platformdirs import PlatformDirs
 
+from meshlight.cli.app_settings import AppSettings
 from meshlight.cli.desktop import switch_entries
 from meshlight.cli.doctor_checks import check_config
 from meshlight.cli.login import entry_here, unit_here
 from meshlight.cli.quit import end_all
 from meshlight.desktop.system.files_made import remove_empty
+from meshlight.domain.client_apps import APPS
 from meshlight.domain.errors import BadRequest, MeshlightError, SecretError
 from meshlight.storage.node_identity import OWNER
 from meshlight.storage.paths import Paths
@@ -78,10 +80,26 @@ def remove_all(
     lines += [f"Removed {file}" for file in switch_entries(on=False)]
     problems: list[str] = []
     if everything:
+        restored, changed = _restore_apps(paths)
+        lines += [f"Took Meshlight's settings out of {file}" for file in restored]
         removed, problems = asyncio.run(_remove_secrets(paths))
+        problems += changed
         lines += [f"Removed the API key of {name} from the keyring" for name in removed]
         lines += [f"Removed {folder}" for folder in _remove_folders()]
     return lines, problems
+
+
+def _restore_apps(paths: Paths) -> tuple[list[Path], list[str]]:
+    """Undo what `launch --config` wrote; returns the files, and what could not be undone."""
+    files = AppSettings(paths.state_dir / "apps")
+    restored, problems = [], []
+    for app in APPS.values():
+        if files.is_written(app):
+            try:
+                restored.append(files.restore(app))
+            except MeshlightError as error:
+                problems.append(f"{error.title} Take Meshlight's lines out of it yourself.")
+    return restored, problems
 
 
 async def _remove_secrets(paths: Paths) -> tuple[list[str], list[str]]:

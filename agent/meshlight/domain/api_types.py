@@ -2,7 +2,7 @@
 
 The gateway encodes these structs and the API client decodes them. Times are ages in seconds, latencies milliseconds.
 Apps build on these fields: add to them, but never rename one or change its meaning. Answers with structs of their
-own are in `meshlight.domain.peers` (`/mesh/peers`) and `meshlight.domain.errors` (`Envelope`).
+own are in `meshlight.domain.peers` (`/mesh/peers`), `app_views` (`/mesh/apps`) and `errors` (`Envelope`).
 """
 
 from collections.abc import Callable, Mapping

@@ -63,6 +63,8 @@ class TrafficEvent(Struct, frozen=True, kw_only=True):
     """Who they are and how long they wait, of those models for which some do."""
     decisions: tuple[DecisionView, ...] | UnsetType = UNSET
     """Where requests went since the last such event, and why: the last few."""
+    apps: tuple[str, ...] | UnsetType = UNSET
+    """Client apps whose requests were noticed, by their ids in `/mesh/apps`; while that was asked for."""
 
 
 class RefreshEvent(Struct, frozen=True, kw_only=True):

@@ -30,10 +30,11 @@ class EventPublisher:
     """The publisher of all events about backends, traffic and refreshes.
 
     `router` and `notices` return what the snapshot view says of the service itself, `findings` how many findings
-    there are, and what makes requests suffer, `queue` who waits for a model.
+    there are, and what makes requests suffer, `queue` who waits for a model, `apps` which apps were noticed since it
+    was asked last.
     """
 
-    def __init__(  # noqa: PLR0913 - it joins many parts, one given by name
+    def __init__(  # noqa: PLR0913 - all that events are made of
         self,
         registry: Registry,
         traffic: Traffic,
@@ -45,6 +46,7 @@ class EventPublisher:
         findings: Callable[[], tuple[int, str]] = lambda: (0, ""),
         *,
         queue: Callable[[str], QueueView | None] = lambda _: None,
+        apps: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._registry = registry
         self._traffic = traffic
@@ -55,6 +57,7 @@ class EventPublisher:
         self._notices = notices
         self._findings = findings
         self._queue = queue
+        self._apps = apps
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
 
@@ -145,6 +148,7 @@ class EventPublisher:
         if routes is not None:
             requests = self._traffic.router.requests()
             waiting = self._traffic.drain_waiting()
+            apps = self._apps()
             decisions = self._traffic.decisions.drain(routes)
             self._hub.publish(
                 lambda seq: TrafficEvent(
@@ -154,6 +158,7 @@ class EventPublisher:
                     waiting=waiting or UNSET,
                     queues={m: view for m in waiting if (view := self._queue(m)) is not None} or UNSET,
                     decisions=decisions or UNSET,
+                    apps=apps or UNSET,
                 )
             )
 

@@ -56,6 +56,7 @@ from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.app import build_app
+from meshlight.gateway.control.apps import AppTexts
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
@@ -75,6 +76,7 @@ from meshlight.gateway.server.server import serve
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.connector import context_for
+from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import Discovery
@@ -194,6 +196,7 @@ class Service:
             later,
             on_slow=lambda slow: self._registry.record_slow(slow_lines(slow, clock(), time.time())),
         )
+        self._app_calls = AppCalls(clock)
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -204,6 +207,7 @@ class Service:
             self._settings.notices,
             lambda: (len(self._findings.found), self._findings.suffering),
             queue=lambda model: self._queue.look(model),
+            apps=self._app_calls.drain,
         )
         self._findings = Findings(
             self._registry,
@@ -277,6 +281,7 @@ class Service:
             is_paused=lambda: self._settings.config.paused,
             memory=self._route_memory,
             queue=self._queue,
+            calls=self._app_calls,
         )
         self._ollama_local = OllamaLocal(self._local)
         inference = Inference(
@@ -312,6 +317,9 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
+                    "app_texts": AppTexts(
+                        lambda: self._registry.snapshot, self._app_calls, self.url, key.reveal
+                    ),
                     "model_loading": self._model_loading,
                     "peers": self._peers,
                     "local_models": self._local,

@@ -34,6 +34,7 @@ def test_the_menu_of_a_running_mesh_has_everything_in_its_order() -> None:
         "Refresh now",
         "Backends",
         "--",
+        "Use it in your apps…",
         "Copy API address",
         "Copy API key",
         "Copy as environment",

@@ -91,6 +91,7 @@ def test_a_link_to_a_node_is_written_as_the_page_writes_it() -> None:
     )
     assert with_node("http://127.0.0.1:1/?code=x", "pair?host=x") == "http://127.0.0.1:1/?code=x#pair?host=x"
     assert with_node("http://127.0.0.1:1/?code=x", "peers?") == "http://127.0.0.1:1/?code=x#peers"
+    assert with_node("http://127.0.0.1:1/?code=x", "apps?") == "http://127.0.0.1:1/?code=x#apps"
     assert with_node("http://127.0.0.1:1/?code=x", "peers") == "http://127.0.0.1:1/?code=x#sel=b%3Apeers"
 
 

@@ -35,6 +35,7 @@ OPERATIONS = [
     ("GET", "/mesh/backends"),
     ("GET", "/mesh/kinds"),
     ("GET", "/mesh/qr"),
+    ("GET", "/mesh/apps"),
     ("POST", "/mesh/backends"),
     ("GET", "/mesh/backends/{backend_id}"),
     ("PATCH", "/mesh/backends/{backend_id}"),

@@ -1,4 +1,5 @@
 /** Joins the page's parts: the state, what draws it, and the stream of the service's events. */
+import { openApps } from "../apps/open_apps.js";
 import { callApi, errorText, onLocked } from "../core/api.js";
 import { App } from "../core/app.js";
 import { EventStream } from "../core/events.js";
@@ -216,6 +217,7 @@ function takeEvent(name, data) {
   const before = app.mesh?.seq;
   const { local } = store.state;
   app.event(name, data);
+  if (data.apps) dispatchEvent(new CustomEvent("meshlight-apps", { detail: data.apps }));
   if (name === "peers") setPeers(data.peers);
   else if (name === "snapshot" && before !== data.seq) {
     void loadPeers();
@@ -283,6 +285,10 @@ function followLink() {
   else if ("peers" in readHash()) {
     writeHash({ peers: null });
     openPeersDialog();
+  } else if ("apps" in readHash()) {
+    const { apps } = readHash();
+    writeHash({ apps: null });
+    void openApps(apps);
   }
   link = null;
 }

@@ -1,4 +1,5 @@
 /** The panels of user and router. */
+import { openApps } from "../apps/open_apps.js";
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { findingsSection } from "./findings.js";
 import { facts, item, linkTo } from "./parts.js";
@@ -24,8 +25,9 @@ export function userSheet({ store, select }) {
   const root = fromTemplate("user-sheet");
   const list = facts(root.querySelector("dl"));
   const links = root.lastElementChild;
-  const copyUrl = root.querySelector("button");
+  const [copyUrl, apps] = root.querySelectorAll("button");
   copyUrl.onclick = () => copyText(`${location.origin}/v1`, copyUrl);
+  apps.onclick = () => openApps();
   let signature = "";
   return {
     title: () => "You",

@@ -1,4 +1,5 @@
 /** The panel of a model. */
+import { openApps } from "../apps/open_apps.js";
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
@@ -31,7 +32,7 @@ export function modelSheet(context, key) {
   );
   const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
-  const [ask, copyRequest, copyId, test] = root.querySelectorAll("button");
+  const [ask, copyRequest, copyId, test, apps] = root.querySelectorAll("button");
   let signature = "";
   /** @type {RouteLine[]} */
   let lines = [];
@@ -56,6 +57,7 @@ export function modelSheet(context, key) {
     copyText(recipeOf("curl", { model, messages }), copyRequest);
   };
   copyId.onclick = () => copyText(model, copyId);
+  apps.onclick = () => openApps(model);
   test.onclick = () =>
     busy(test, message, async () => {
       const [run] = (await callApi("POST", "/mesh/test", { model, count: 1 })).runs;

@@ -6,10 +6,12 @@ from meshlight.desktop.tray.menu_items import LINE_CELLS, OPEN, STATES, Action, 
 from meshlight.desktop.tray.peers_menu import peers_menu, request_line
 from meshlight.desktop.tray.state import Refresh, TrayState
 from meshlight.desktop.tray.tooltip import PAUSED, light_of, name, short_reason, tooltip
+from meshlight.desktop.window.launcher import APPS_NODE
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.snapshot import Light
 from meshlight.domain.text import count, cut, sanitize
 
+OPEN_APPS = Action("open", APPS_NODE)
 BACKENDS_LISTED = 25
 """The menu must fit on the screen: the window lists the rest."""
 
@@ -32,6 +34,7 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
         *local_menu(state.local if shown_view else None, shown_view, state.local_age_s),
         *peers_menu(state.peers, shown_view),
         separator(2),
+        line("apps", "Use it in your apps…", OPEN_APPS if is_up else None),
         line("copy-address", "Copy API address", Action("copy-address") if state.url else None),
         line("copy-key", "Copy API key", Action("copy-key") if state.url else None),
         line("copy-environment", "Copy as environment", Action("copy-environment") if state.url else None),

@@ -13,6 +13,7 @@ from meshlight.domain.api_types import Identity, SignInFile, SignInLink
 from meshlight.domain.errors import MeshlightError, Unauthorized
 from meshlight.gateway.access.guard import ENTER
 from meshlight.gateway.access.sessions import set_cookies
+from meshlight.gateway.control.apps import AppsController
 from meshlight.gateway.control.errors import HANDLERS
 from meshlight.gateway.control.json_request import JsonRequest
 from meshlight.gateway.control.kinds import KindsController
@@ -157,6 +158,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         QrController,
         SettingsController,
         PeersController,
+        AppsController,
         LocalModelsController,
         WelcomeController,
         asgi("/mesh/events", copy_scope=False)(parts.events),

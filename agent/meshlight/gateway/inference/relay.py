@@ -52,6 +52,7 @@ from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
 from meshlight.http_client.client import Headers
+from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
@@ -100,6 +101,7 @@ class Relay:
         is_paused: Callable[[], bool] = lambda: False,
         memory: RouteMemory | None = None,
         queue: ModelQueue | None = None,
+        calls: AppCalls | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -109,6 +111,7 @@ class Relay:
         self._node_id = node_id
         self._is_paused = is_paused
         self._queue = queue
+        self._calls = AppCalls(clock) if calls is None else calls
         self._budget = RetryBudget()
         self._turn = 0
         self._chooser = RouteChooser(
@@ -124,6 +127,8 @@ class Relay:
 
         Raises ModelNotFound, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
         """
+        if self._calls.is_watching and inbound.guest is None:
+            self._calls.notice(request_header(inbound.headers, b"user-agent"))
         self._admit(inbound)
         self._traffic.start()
         self._budget.record_request(self._clock())

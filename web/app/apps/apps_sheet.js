@@ -1,0 +1,145 @@
+/** “Use it in your apps”: a text for each client app, and whether its first request has come. */
+import { callApi, errorText } from "../core/api.js";
+import { copyText, h, iconButton, setText } from "../chrome/dom.js";
+import { closeDialog, openDialog } from "../dialogs/backend_dialog.js";
+
+const HIDDEN = "•".repeat(12);
+/** The app that was looked at last. */
+let chosen = "claude";
+/** Whose calls were noticed while the page is open. @type {Set<string>} */
+const called = new Set();
+let style = /** @type {Promise<unknown>|null} */ (null);
+
+/** A dialog without its style would jump. */
+const withStyle = () =>
+  (style ??= new Promise((done) => {
+    const link = h("link", { rel: "stylesheet", href: "/styles/apps.css", onload: done, onerror: done });
+    document.head.append(link);
+  }));
+
+/** @param {string} [wanted] */
+export async function showApps(wanted = "") {
+  /** @type {AppList} */
+  let list = { key: "", model: "", why: "", models: [], apps: [] };
+  const tabs = h("div", { role: "tablist", "aria-label": "Apps", class: "app-tabs" });
+  const [fits, place] = [h("p", { class: "quiet" }), h("p")];
+  const text = h("pre", { tabindex: "0", role: "region", "aria-label": "Text to copy" });
+  const copy = h("button", { class: "primary" });
+  const copyKey = h("button", {}, "Copy the key");
+  const show = h("button");
+  const docs = h("a", { target: "_blank", rel: "noreferrer" }, "Its documentation");
+  const launch = h("p");
+  const note = h("p", { class: "note" });
+  const waiting = h("p", { role: "status", class: "waiting" });
+  const row = h("div", { class: "row" }, copy, copyKey, show, docs);
+  const parts = [place, text, row, waiting, launch, note, fits];
+  const pane = h("div", { role: "tabpanel", id: "app-pane", class: "app-pane" }, ...parts);
+  const model = h("input", { id: "app-model", list: "app-models", autocomplete: "off", spellcheck: "false" });
+  const names = h("datalist", { id: "app-models" });
+  const why = h("small", { class: "quiet", role: "status" });
+  let isShown = false;
+
+  const app = () => list.apps.find((one) => one.id === chosen) ?? list.apps[0];
+  const draw = () => {
+    const one = app();
+    if (!one) return;
+    for (const tab of /** @type {Iterable<HTMLElement>} */ (tabs.children)) {
+      const isChosen = tab.dataset.app === one.id;
+      tab.setAttribute("aria-selected", String(isChosen));
+      tab.tabIndex = isChosen ? 0 : -1;
+      tab.classList.toggle("called", called.has(tab.dataset.app ?? ""));
+    }
+    pane.setAttribute("aria-labelledby", `app-${one.id}`);
+    setText(fits, `Works with ${one.fits}`);
+    setText(place, one.place);
+    setText(text, isShown ? one.text : one.text.replaceAll(list.key, HIDDEN));
+    setText(copy, "Copy");
+    show.hidden = !one.text.includes(list.key);
+    setText(show, isShown ? "Hide the key" : "Show the key");
+    docs.href = one.docs;
+    launch.replaceChildren(...(one.launch ? ["Or in a terminal: ", h("code", { text: one.launch })] : []));
+    setText(
+      note,
+      [one.note, one.unconfirmed && `Not confirmed: ${one.unconfirmed}`].filter(Boolean).join(" "),
+    );
+    const who = one.shared_client ? `${one.shared_client}, which ${one.name} uses,` : one.name;
+    const has = called.has(one.id);
+    waiting.classList.toggle("called", has);
+    setText(
+      waiting,
+      has
+        ? `✓ ${who} called.`
+        : one.is_recognised
+          ? "Waiting for its first request …"
+          : "Its requests can’t be told from others: the map shows when one comes.",
+    );
+  };
+  const fill = () => {
+    names.replaceChildren(...list.models.map((name) => h("option", { value: name })));
+    tabs.replaceChildren(
+      ...list.apps.map((one) =>
+        h("button", {
+          role: "tab",
+          id: `app-${one.id}`,
+          "data-app": one.id,
+          "aria-controls": "app-pane",
+          text: one.name,
+          onclick: () => choose(one.id),
+        }),
+      ),
+    );
+  };
+  const load = async () => {
+    try {
+      list = await callApi("GET", `/mesh/apps?model=${encodeURIComponent(model.value.trim())}`);
+      setText(why, list.why);
+      model.placeholder = list.model ? `the best: ${list.model}` : "";
+      if (!tabs.childElementCount) fill();
+      for (const one of list.apps) if (one.called_s !== null) called.add(one.id);
+    } catch (error) {
+      setText(why, errorText(error));
+    }
+    draw();
+  };
+  /** @param {string} id @param {boolean} [focus] */
+  const choose = (id, focus) => {
+    chosen = id;
+    isShown = false;
+    draw();
+    const tab = /** @type {HTMLElement|null} */ (tabs.querySelector('[aria-selected="true"]'));
+    if (focus) tab?.focus();
+    tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  };
+  /** @param {KeyboardEvent} e */
+  const move = (e) => {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[e.key];
+    if (!step) return;
+    e.preventDefault();
+    choose(list.apps.at((list.apps.indexOf(app()) + step) % list.apps.length)?.id ?? chosen, true);
+  };
+
+  tabs.addEventListener("keydown", move);
+  model.addEventListener("change", () => void load());
+  show.onclick = () => ((isShown = !isShown), draw());
+  copy.onclick = () => copyText(app().text, copy);
+  copyKey.onclick = () => copyText(list.key, copyKey);
+  model.value = wanted;
+  await Promise.all([withStyle(), load()]);
+  const head = h(
+    "header",
+    {},
+    h("h2", { text: "Use it in your apps" }),
+    iconButton("close", "Close", closeDialog),
+  );
+  const pick = h("div", { class: "field" }, h("label", { for: "app-model" }, "Model"), model, names, why);
+  openDialog([h("div", { class: "apps" }, head, pick, tabs, pane)], "Use it in your apps");
+  choose(chosen, true);
+
+  /** @param {any} event */
+  const onCall = ({ detail }) => {
+    if (!pane.isConnected) return removeEventListener("meshlight-apps", onCall);
+    for (const id of detail) called.add(id);
+    draw();
+  };
+  addEventListener("meshlight-apps", onCall);
+}
