@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dev_linux
+import dev_project
 from dev_engines import cache
 from dev_venv import Failure, tail
 
@@ -92,7 +93,7 @@ def _make_older(deb: Path, work: Path, out: Path) -> None:
     """Pack the same package as an older version with one file more. Raises Failure."""
     dev_linux.pack(["dpkg-deb", "--raw-extract", str(deb), str(work)], work.parent)
     control = work / "DEBIAN" / "control"
-    version = f"Version: {dev_linux.version()}-1\n"
+    version = f"Version: {dev_project.version()}-1\n"
     control.write_text(control.read_text("utf-8").replace(version, "Version: 0.0.1-1\n"), encoding="utf-8")
     (work / STALE).touch()
     dev_linux.pack(["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(work), str(out)], work.parent)

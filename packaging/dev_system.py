@@ -107,6 +107,10 @@ STRIP = {
     )
     for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64"))
 }
+NSIS = Program(names=("makensis",), apt=("nsis",), brew="makensis", use="the setup for Windows")
+SEVEN_ZIP = Program(
+    names=("7z", "7zz"), apt=("p7zip-full",), brew="sevenzip", use="a look into the setup for Windows"
+)
 RPMBUILD = Program(names=("rpmbuild",), apt=("rpm",), brew="rpm", use="packages for Fedora")
 DEBOOTSTRAP = Program(
     names=("debootstrap",),
