@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +63,8 @@ def end_all(
         if not _is_running(lock):
             continue
         # Until it hears: one that has just started does not listen yet.
-        _wait_for_end(
-            lock, name, polls, pause, lambda name=name: signal_instance(paths.state_dir, name, QUIT)
-        )
+        ask = partial(signal_instance, paths.state_dir, name, QUIT)
+        _wait_for_end(lock, name, polls, pause, ask)
         ended.append(name)
     if _is_running(paths.lock_file):
         with suppress(ServiceError), ApiClient.connect(paths.runtime_file) as client:
