@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import dev_engines
 import dev_linux
 import dev_project
 from dev_engines import cache
@@ -43,6 +44,7 @@ def check(kind: str, made: Sequence[Path], suite: str) -> str:
             _make_older(main, Path(folder) / "older", packages / "old.deb")
         else:
             shutil.copyfile(main, packages / "old.rpm")
+        _copy_engine(packages / "engine")
         for name in ("check.sh", "check_supervised.py"):
             shutil.copyfile(dev_linux.SCRIPTS / name, packages / name)
         _run(root, kind, suite)
@@ -53,7 +55,7 @@ def _run(root: Path, kind: str, suite: str) -> None:
     """Run the script in namespaces of its own: it sees no process of this machine, and none of its outlives it."""
     own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc"]
     done = subprocess.run(
-        [*own, "chroot", str(root), "/bin/sh", "/packages/check.sh", kind, str(_free_port())],
+        [*own, "chroot", str(root), "/bin/sh", "/packages/check.sh", kind, str(_free_port()), str(_free_port())],
         capture_output=True, text=True, errors="replace", check=False, timeout=LONGEST_S,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
@@ -62,6 +64,17 @@ def _run(root: Path, kind: str, suite: str) -> None:
         log = root / "tmp" / "supervisor.log"
         words = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         raise Failure(f"the package failed in a clean {suite}:\n{tail(done.stdout + done.stderr + words)}")
+
+
+def _copy_engine(folder: Path) -> None:
+    """Copy a llama-server and weights for it, if both are here; `dev.py engines` gets them."""
+    server, weights = dev_engines.find_llama_server(), dev_engines.find_starter_model()
+    if server is None or weights is None:
+        print("note: no real engine answers in this check; get it: python3 packaging/dev.py engines")
+        return
+    folder.mkdir()
+    shutil.copy(server, folder / "llama-server")
+    shutil.copy(weights, folder)
 
 
 def _free_port() -> int:
