@@ -110,7 +110,7 @@ def _provide(programs: Sequence[dev_system.Program]) -> None:
 def _wheel(request: Request) -> None:
     dev_wheel.build()
     if request.check and sys.platform == "linux":
-        _provide(dev_system.TRAY)
+        _provide((*dev_system.TRAY, dev_system.PANEL))
         print(dev_try.with_uv(next(DIST.glob(f"meshlight-{dev_project.version()}-*.whl"))))
 
 

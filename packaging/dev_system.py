@@ -129,6 +129,12 @@ DESKTOP_FILES = Program(
     brew="desktop-file-utils",
     use="the test of the entry in the menu",
 )
+PANEL = Program(
+    names=("xfce4-panel",),
+    apt=("xfce4-panel", "libglib2.0-bin", "xdg-utils"),
+    brew="xfce4-panel",
+    use="the try of the wheel on a desktop",
+)
 TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING, DESKTOP_FILES)
 """What plays a Linux desktop: its panel, its windows, its keyring."""
 
