@@ -56,13 +56,14 @@ VIAddVersionKey LegalCopyright "The Meshlight authors, Apache-2.0"
 ; What we made and nothing else, so that no file of an older version stays.
 !macro wipe
   ${Do}
-    ClearErrors
     RMDir /r "$INSTDIR\app"
     Delete "$INSTDIR\meshlight.exe"
     Delete "$INSTDIR\meshlightw.exe"
     Delete "$INSTDIR\meshlight.ico"
     Delete "$INSTDIR\licences.txt"
-    ${IfNot} ${Errors}
+    ${IfNot} ${FileExists} "$INSTDIR\app\*.*"
+    ${AndIfNot} ${FileExists} "$INSTDIR\meshlight.exe"
+    ${AndIfNot} ${FileExists} "$INSTDIR\meshlightw.exe"
       ${ExitDo}
     ${EndIf}
     MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "Files in $INSTDIR are in use. Close what runs from there." /SD IDCANCEL IDRETRY +2
