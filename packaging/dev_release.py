@@ -106,7 +106,7 @@ def sbom(folder: Path) -> Path:
             [str(dev_venv.python_of(venv)), "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools"]
         )
         command = ["environment", str(dev_venv.python_of(venv)), "--pyproject", str(ROOT / "pyproject.toml")]
-        _run([str(program), *command, "--of", "JSON", "--output-reproducible", "--outfile", str(out)])
+        _run([str(program), *command, "--of", "JSON", "--output-reproducible", "--output-file", str(out)])
     return out
 
 

@@ -69,7 +69,7 @@ if [ -x /packages/engine/llama-server ]; then
     cp /packages/engine/*.gguf /home/person/real/models/maker/model/
     real meshlight serve --quiet --no-discovery --port "$3" &
     wait_for is_real_up
-    real meshlight test
+    real meshlight test --count 1
     real meshlight quit
     rm -rf /home/person/real
 fi
