@@ -100,3 +100,10 @@ def test_the_last_line_says_how_the_program_itself_is_removed(prefix: str, comma
 def test_what_the_setup_for_windows_installed_is_removed_by_the_system_s_settings(tmp_path: Path) -> None:
     (tmp_path / "uninstall.exe").touch()
     assert how_to_remove(tmp_path / "app") == "Settings, Apps, Meshlight, Uninstall"
+
+
+def test_a_window_that_starts_after_the_removal_makes_nothing(home: Path, type_words: Type) -> None:
+    assert type_words("uninstall", "--all", "--yes").code == 0
+    said = type_words("window")
+    assert (said.code, said.err.splitlines()[0]) == (4, "Error: Meshlight isn't running.")
+    assert not (home / ".local").exists()
