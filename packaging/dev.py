@@ -10,6 +10,7 @@ This file must stay readable to an old Python (3.6): it is the one that says whi
 
 import argparse
 import os
+import pathlib
 import sys
 
 OLDEST_PYTHON = (3, 11)
@@ -73,9 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
     package = commands.add_parser(
-        "package", help="make a package in dist/: deb, rpm, wheel; or check with `resolve`"
+        "package", help="make a package in dist/, or what a release needs beside it"
     )
-    package.add_argument("target", help="deb, rpm, wheel; resolve: are there wheels for every system?")
+    package.add_argument(
+        "target",
+        help="deb, rpm, wheel, windows, macos, frozen; resolve (is there a wheel for every system?); "
+        "notes VERSION, sbom, manifests [FILE …], release TAG",
+    )
+    package.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     package.add_argument(
         "--arch",
         action="append",
@@ -84,7 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         help="for deb and rpm  [this machine's]",
     )
     package.add_argument(
-        "--check", action="store_true", help="install, use, update and remove it in a clean Debian (as root)"
+        "--check", action="store_true",
+        help="install, use and remove it, in a clean Debian (as root) or on this machine",
+    )  # fmt: skip
+    package.add_argument(
+        "--python",
+        metavar="PATH",
+        help="for windows: python.org's embeddable Python, a zip or a folder  [download]",
     )
     commands.add_parser(
         "engines", help="get the real engines and weights of the tests: llama-server, mlx_lm.server, SmolLM2"
@@ -124,7 +136,9 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
     if asked.command == "package":
         import dev_package  # noqa: PLC0415
 
-        return dev_package.run(asked.target, architectures=asked.arch, check=asked.check)
+        python = pathlib.Path(asked.python) if asked.python else None
+        request = dev_package.Request(asked.arch, asked.check, asked.words, python)
+        return dev_package.run(asked.target, request)
     if asked.command == "engines":
         import dev_engines  # noqa: PLC0415
 

@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import dev_engines
 import dev_linux
+import dev_project
 from dev_engines import cache
 from dev_venv import Failure, tail
 
@@ -19,6 +21,8 @@ SUITES = ("bookworm", "trixie")
 """The oldest and the newest Debian that we support: Python 3.11 and 3.13, with the same package."""
 INCLUDED = ("python3", "rpm")
 MIRROR = "http://deb.debian.org/debian"
+ENTER = 'mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+"""Newer rpm wants its root to be a mount of its own."""
 LONGEST_S = 600
 STALE = Path("opt/meshlight/lib/python3/site-packages/stale.py")
 """A file that only the older version has."""
@@ -42,6 +46,7 @@ def check(kind: str, made: Sequence[Path], suite: str) -> str:
             _make_older(main, Path(folder) / "older", packages / "old.deb")
         else:
             shutil.copyfile(main, packages / "old.rpm")
+        _copy_engine(packages / "engine")
         for name in ("check.sh", "check_supervised.py"):
             shutil.copyfile(dev_linux.SCRIPTS / name, packages / name)
         _run(root, kind, suite)
@@ -50,9 +55,9 @@ def check(kind: str, made: Sequence[Path], suite: str) -> str:
 
 def _run(root: Path, kind: str, suite: str) -> None:
     """Run the script in namespaces of its own: it sees no process of this machine, and none of its outlives it."""
-    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc"]
+    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", ENTER, str(root)]
     done = subprocess.run(
-        [*own, "chroot", str(root), "/bin/sh", "/packages/check.sh", kind, str(_free_port())],
+        [*own, "/bin/sh", "/packages/check.sh", kind, str(_free_port()), str(_free_port())],
         capture_output=True, text=True, errors="replace", check=False, timeout=LONGEST_S,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
@@ -61,6 +66,17 @@ def _run(root: Path, kind: str, suite: str) -> None:
         log = root / "tmp" / "supervisor.log"
         words = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         raise Failure(f"the package failed in a clean {suite}:\n{tail(done.stdout + done.stderr + words)}")
+
+
+def _copy_engine(folder: Path) -> None:
+    """Copy a llama-server and weights for it, if both are here; `dev.py engines` gets them."""
+    server, weights = dev_engines.find_llama_server(), dev_engines.find_starter_model()
+    if server is None or weights is None:
+        print("note: no real engine answers in this check; get it: python3 packaging/dev.py engines")
+        return
+    folder.mkdir()
+    shutil.copy(server, folder / "llama-server")
+    shutil.copy(weights, folder)
 
 
 def _free_port() -> int:
@@ -92,7 +108,7 @@ def _make_older(deb: Path, work: Path, out: Path) -> None:
     """Pack the same package as an older version with one file more. Raises Failure."""
     dev_linux.pack(["dpkg-deb", "--raw-extract", str(deb), str(work)], work.parent)
     control = work / "DEBIAN" / "control"
-    version = f"Version: {dev_linux.version()}-1\n"
+    version = f"Version: {dev_project.version()}-1\n"
     control.write_text(control.read_text("utf-8").replace(version, "Version: 0.0.1-1\n"), encoding="utf-8")
     (work / STALE).touch()
     dev_linux.pack(["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(work), str(out)], work.parent)

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 import dev_linux
+import dev_project
 from dev_linux import DESCRIPTION, DESKTOP_DESCRIPTION, DESKTOP_SUMMARY, MAINTAINER, SUMMARY, Staged
 
 PYTHON = "python3 (>= 3.11~), python3 (<< 3.15~), libc6 (>= 2.28)"
@@ -93,7 +94,7 @@ def control(
         *relations,
         ("Section", "net"),
         ("Priority", "optional"),
-        ("Homepage", "https://github.com/meshlight/meshlight"),
+        ("Homepage", dev_project.homepage()),
         ("Description", "\n ".join((summary, *description))),
     )
     return "".join(f"{field}: {value}\n" for field, value in fields)
@@ -101,7 +102,7 @@ def control(
 
 def changelog(release: str) -> str:
     """Return Debian's own changelog of one entry; what changed for people is in `changelog.gz`."""
-    date = email.utils.formatdate(dev_linux.epoch(), usegmt=False)
+    date = email.utils.formatdate(dev_project.epoch(), usegmt=False)
     return f"""\
 meshlight ({release}) stable; urgency=medium
 

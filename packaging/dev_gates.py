@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import dev_engines
+import dev_lint
 import dev_npm
 import dev_system
 import dev_uv
@@ -104,6 +105,8 @@ def _gates(tests: Suite) -> list[Gate]:
         Gate("mypy", lambda: _program(python("-m", "mypy", "--strict"))),
         Gate("import-linter", lambda: _program([str(dev_venv.python_of(VENV).parent / "lint-imports")])),
     ]
+    if dev_lint.GITHUB.is_dir():
+        gates.append(Gate("workflows", dev_lint.fault))
     if (ROOT / "web" / "app").is_dir():
         gates += [Gate("prettier", _prettier), Gate("tsc", _tsc)]
     if page_tests:
@@ -176,7 +179,7 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
         if sys.platform == "linux":
             wanted.append(dev_system.WEBDRIVER)
     if "pytest" in names and sys.platform == "linux":
-        wanted.extend((*dev_system.TRAY, dev_system.IPROUTE))
+        wanted.extend((*dev_system.TRAY, dev_system.IPROUTE, dev_system.NSIS, dev_system.SEVEN_ZIP))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()

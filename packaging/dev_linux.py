@@ -11,11 +11,10 @@ import os
 import re
 import shutil
 import subprocess
-import time
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import dev_project
 import dev_tree
 import dev_venv
 from dev_venv import ROOT, Failure, python, tail
@@ -46,15 +45,9 @@ class Staged:
     architecture: str
 
 
-def version() -> str:
-    """Return the version of pyproject.toml."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
-
-
 def stage(work: Path, wheel: Path, architecture: str) -> Staged:
     """Write the files of both packages below `work`. Raises Failure."""
-    staged = Staged(work / "main", work / "desktop", version(), architecture)
+    staged = Staged(work / "main", work / "desktop", dev_project.version(), architecture)
     dev_tree.make(staged.main, wheel, architecture, work)
     (staged.main / "usr" / "bin").mkdir(parents=True)
     (staged.main / "usr" / "bin" / "meshlight").symlink_to(f"/{dev_tree.PREFIX}/bin/meshlight")
@@ -62,7 +55,9 @@ def stage(work: Path, wheel: Path, architecture: str) -> Staged:
     documents = staged.main / "usr" / "share" / "doc" / "meshlight"
     documents.mkdir(parents=True)
     _gzip(documents / "changelog.gz", (ROOT / "CHANGELOG.md").read_bytes())
-    (documents / "copyright").write_text(copyright_text(dev_tree.licences(staged.main)), encoding="utf-8")
+    (documents / "copyright").write_text(
+        copyright_text(dev_tree.licences(staged.main / dev_tree.PREFIX)), encoding="utf-8"
+    )
     return staged
 
 
@@ -76,17 +71,9 @@ def indented(text: str) -> str:
     return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
 
 
-def epoch() -> int:
-    """Return the time of the last commit: the same tree gives the same package, byte for byte."""
-    done = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else int(time.time())
-
-
 def pack(command: list[str], cwd: Path) -> None:
     """Run a packer. Raises Failure with its last words."""
-    variables = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch()), "LC_ALL": "C.UTF-8"}
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": str(dev_project.epoch()), "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=variables)
     except FileNotFoundError:
@@ -101,7 +88,7 @@ def copyright_text(licences: list[str]) -> str:
     return f"""\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: meshlight
-Source: https://github.com/meshlight/meshlight
+Source: {dev_project.homepage()}
 Comment: The packages below are inside, each with its own licence in
  /{dev_tree.PREFIX}/lib/python3/site-packages/*.dist-info:
 {lines}
@@ -110,7 +97,7 @@ Files: *
 Copyright: 2026 The Meshlight authors
 License: Apache-2.0
  The full text is in /usr/share/common-licenses/Apache-2.0 on Debian, and in
- /{dev_tree.PREFIX}/lib/python3/site-packages/meshlight-{version()}.dist-info/licenses/LICENSE.
+ /{dev_tree.PREFIX}/lib/python3/site-packages/meshlight-{dev_project.version()}.dist-info/licenses/LICENSE.
 
 Files: {dev_tree.PREFIX}/lib/python3/site-packages/meshlight/_web/fonts/*
 Copyright: see OFL.txt beside the fonts

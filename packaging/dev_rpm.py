@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dev_linux
+import dev_project
 from dev_linux import DESCRIPTION, DESKTOP_DESCRIPTION, DESKTOP_SUMMARY, SUMMARY, Staged
 
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -18,7 +19,7 @@ Version: {version}
 Release: 1
 Summary: {summary}
 License: Apache-2.0 AND OFL-1.1
-URL: https://github.com/meshlight/meshlight
+URL: {url}
 AutoReqProv: no
 {fields}
 
@@ -91,6 +92,7 @@ def spec(
     return SPEC.format(
         name=name,
         version=staged.version,
+        url=dev_project.homepage(),
         summary=f"{summary[0].upper()}{summary[1:]}",
         fields="\n".join(fields),
         description="\n".join(description),

@@ -111,6 +111,10 @@ STRIP = {
     )
     for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64"))
 }
+NSIS = Program(names=("makensis",), apt=("nsis",), brew="makensis", use="the setup for Windows")
+SEVEN_ZIP = Program(
+    names=("7z", "7zz"), apt=("p7zip-full",), brew="sevenzip", use="a look into the setup for Windows"
+)
 RPMBUILD = Program(names=("rpmbuild",), apt=("rpm",), brew="rpm", use="packages for Fedora")
 DEBOOTSTRAP = Program(
     names=("debootstrap",),
@@ -124,6 +128,12 @@ DESKTOP_FILES = Program(
     apt=("desktop-file-utils",),
     brew="desktop-file-utils",
     use="the test of the entry in the menu",
+)
+PANEL = Program(
+    names=("xfce4-panel",),
+    apt=("xfce4-panel", "libglib2.0-bin", "xdg-utils"),
+    brew="xfce4-panel",
+    use="the try of the wheel on a desktop",
 )
 TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING, DESKTOP_FILES)
 """What plays a Linux desktop: its panel, its windows, its keyring."""

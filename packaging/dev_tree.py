@@ -93,10 +93,10 @@ def unlinked(libraries: Path, package: Path) -> set[Path]:
     return left
 
 
-def licences(root: Path) -> list[str]:
-    """Return one line for each package of the tree: its name, version and licence."""
+def licences(folder: Path) -> list[str]:
+    """Return one line for each package below a folder: its name, version and licence."""
     lines = []
-    for metadata in sorted((root / PREFIX).rglob("*.dist-info/METADATA"), key=lambda path: str(path).lower()):
+    for metadata in sorted(folder.rglob("*.dist-info/METADATA"), key=lambda path: str(path).lower()):
         fields = dict(_fields(metadata.read_text(encoding="utf-8", errors="replace")))
         licence = fields.get("License-Expression") or fields.get("License") or fields.get("Classifier", "")
         lines.append(f"{fields['Name']} {fields['Version']}: {licence.strip()[:60] or 'see its own files'}")

@@ -16,7 +16,8 @@ VERSION = "0.13.9"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Every Python that a package for a system must run on."""
 LINUX = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
-PLATFORMS = (*LINUX.values(), "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
+WINDOWS = "x86_64-pc-windows-msvc"
+PLATFORMS = (*LINUX.values(), "aarch64-apple-darwin", WINDOWS)
 """No macOS on Intel: cryptography has no wheel for it any more."""
 WITHOUT_WHEEL = ("proxy-tools",)
 """Packages of pure Python that are published as source alone."""

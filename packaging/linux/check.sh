@@ -1,5 +1,6 @@
 # Runs inside a clean Debian, as root of its own process namespace: install, use, update, purge while it serves.
-# Arguments: deb or rpm, and a free port. The packages are in /packages: old, new and desktop.
+# Arguments: deb or rpm, and two free ports. The packages are in /packages: old, new and desktop; beside them a real
+# llama-server and weights for it, where this machine has both.
 set -eu
 kind=$1
 port=$2
@@ -59,6 +60,19 @@ install /packages/old.$kind
 step "selftest as a plain user"
 as_person meshlight selftest
 as_person meshlight version
+
+if [ -x /packages/engine/llama-server ]; then
+    step "a real llama-server is found, loads real weights and answers"
+    real() { as_person env PATH=/packages/engine:/usr/bin:/bin MESHLIGHT_HOME=/home/person/real "$@"; }
+    is_real_up() { real meshlight status >/tmp/status 2>&1 || [ $? -lt 4 ]; }
+    as_person mkdir -p /home/person/real/models/maker/model
+    cp /packages/engine/*.gguf /home/person/real/models/maker/model/
+    real meshlight serve --quiet --no-discovery --port "$3" &
+    wait_for is_real_up
+    real meshlight test --count 1
+    real meshlight quit
+    rm -rf /home/person/real
+fi
 
 step "serve, supervised as the tray does it"
 as_person /opt/meshlight/bin/python3 -P /packages/check_supervised.py "$port" /home/person/streams \

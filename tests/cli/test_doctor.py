@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from desktop.samples import scenario
+from meshlight.cli.doctor import program_file
 from meshlight.cli.ports import free_port
 
 Type = Callable[..., Any]
@@ -153,3 +154,9 @@ def test_what_the_service_found_is_told_with_one_thing_to_do(api: LocalApi, type
     assert said.lines.count("! It is slow. It is hot.") == 2
     assert "  Fix: Cool it. Command: meshlight backends check study" in said.lines
     assert "  Fix: Cool it. Command: meshlight route qwen" in said.lines
+
+
+def test_a_frozen_program_is_as_old_as_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program_file().name == "__init__.py"
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert program_file() == Path(sys.executable)

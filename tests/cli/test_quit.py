@@ -56,6 +56,20 @@ def test_a_tray_and_a_window_are_asked_first(tmp_path: Path) -> None:
     assert asked == [f"tray {QUIT}", f"window {QUIT}"]
 
 
+def test_a_window_that_has_just_started_is_asked_until_it_hears(tmp_path: Path) -> None:
+    paths = Paths.under(config_dir=tmp_path, state_dir=tmp_path, log_dir=tmp_path)
+    lock = start_alone(tmp_path / "window.lock")
+    assert isinstance(lock, Started)
+    listeners: list[ActivationListener] = []
+
+    def listen_now(_: float) -> None:
+        if not listeners:
+            listeners.append(ActivationListener(tmp_path, "window", lambda _: lock.release()))
+
+    assert end_all(paths, stop_service_unit=_nothing, pause=listen_now) == ["window"]
+    listeners[0].close()
+
+
 def test_what_does_not_end_is_told(tmp_path: Path) -> None:
     paths = Paths.under(config_dir=tmp_path, state_dir=tmp_path, log_dir=tmp_path)
     lock = start_alone(tmp_path / "tray.lock")

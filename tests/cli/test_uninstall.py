@@ -98,8 +98,21 @@ def test_what_runs_is_ended_first(home: Path) -> None:
         ("/opt/meshlight", "remove meshlight"),
         ("/home/ann/.local/share/uv/tools/meshlight", "uv tool uninstall meshlight"),
         ("/home/ann/.local/share/pipx/venvs/meshlight", "pipx uninstall meshlight"),
+        ("/Applications/Meshlight.app/Contents/Frameworks", "move Meshlight.app to the Trash"),
         ("/home/ann/venv", "-m pip uninstall meshlight"),
     ],
 )
 def test_the_last_line_says_how_the_program_itself_is_removed(prefix: str, command: str) -> None:
     assert how_to_remove(Path(prefix)).endswith(command)
+
+
+def test_what_the_setup_for_windows_installed_is_removed_by_the_system_s_settings(tmp_path: Path) -> None:
+    (tmp_path / "uninstall.exe").touch()
+    assert how_to_remove(tmp_path / "app") == "Settings, Apps, Meshlight, Uninstall"
+
+
+def test_a_window_that_starts_after_the_removal_makes_nothing(home: Path, type_words: Type) -> None:
+    assert type_words("uninstall", "--all", "--yes").code == 0
+    said = type_words("window")
+    assert (said.code, said.err.splitlines()[0]) == (4, "Error: Meshlight isn't running.")
+    assert not (home / ".local").exists()

@@ -16,6 +16,7 @@ import dev_tree
 import dev_uv
 from dev_assets import man_page
 from dev_linux import Staged
+from dev_package import Request
 from dev_venv import Failure
 from meshlight.cli.app import COMMANDS, commands
 
@@ -79,7 +80,7 @@ def test_the_licence_of_each_package_inside_is_told(tmp_path: Path) -> None:
         ("c", "Summary: x"),
     ):
         _write(site, **{f"{name}-1.dist-info__METADATA": f"Name: {name}\nVersion: 1\n{field}\n\nLicense: no"})
-    lines = dev_tree.licences(tmp_path)
+    lines = dev_tree.licences(tmp_path / dev_tree.PREFIX)
     assert lines == ["a 1: MIT", "b 1: BSD License", "c 1: see its own files"]
     assert "  a 1: MIT\n" in dev_linux.copyright_text(lines)
 
@@ -126,8 +127,12 @@ def test_the_maintainer_scripts_are_whole() -> None:
 
 
 def test_a_package_that_does_not_exist_is_told_with_those_there_are() -> None:
-    with pytest.raises(Failure, match=r"there is no package msi\. There are: deb, rpm, wheel, resolve"):
-        dev_package.run("msi", architectures=[], check=False)
+    with pytest.raises(
+        Failure, match=r"there is no package msi\. There are: deb, rpm, wheel, windows, macos"
+    ):
+        dev_package.run("msi", Request())
+    with pytest.raises(Failure, match="unknown argument: now"):
+        dev_package.run("deb", Request(words=["now"]))
 
 
 def test_a_wheel_that_is_lost_is_told_with_its_python_and_platform(monkeypatch: pytest.MonkeyPatch) -> None:

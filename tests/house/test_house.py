@@ -89,7 +89,7 @@ def test_nothing_is_put_off() -> None:
 
 def test_the_top_of_the_house_is_tidy() -> None:
     folders = {"agent", "docs", "icons", "packaging", "tests", "web"}
-    files = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml"}
+    files = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "pyproject.toml"}
     made = {"dist", "build", "node_modules"}
     here = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith((".", "__"))}
     assert here - made <= folders | files

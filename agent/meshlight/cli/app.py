@@ -5,6 +5,7 @@ hold the tables, progress bars and HTTP client of the other commands in memory.
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -152,6 +153,9 @@ def version() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (default: of this process)."""
     remove_private()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # a program without a console on Windows
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- kept open to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal or pipe that can't encode a character gets "?" instead of an exception.

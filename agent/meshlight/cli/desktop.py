@@ -42,12 +42,15 @@ def desktop(ctx: click.Context, *, install: bool, remove: bool) -> None:
         ctx.exit(run_tray(paths, [], lambda on_action: tray_icon(on_action, 0.0), opens_window=True))
     except NoTrayIcon:
         start_service(paths)
-    start_detached(program("window"))
+    start_detached(program("window", windowed=True))
 
 
 def switch_entries(*, on: bool) -> list[Path]:
     """Create or remove the menu entry and the link handler; returns the files. Raises OSError."""
-    entries = (menu_entry_here(program("desktop")), link_handler_here(program("link", "--")))
+    entries = (
+        menu_entry_here(program("desktop", windowed=True)),
+        link_handler_here(program("link", "--", windowed=True)),
+    )
     return [file for entry in entries if entry is not None for file in entry.switch(on=on)]
 
 

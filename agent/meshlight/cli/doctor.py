@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from meshlight import __file__ as _program
+from meshlight import __file__ as _package
 from meshlight.cli import doctor_checks as checks
 from meshlight.cli.doctor_checks import Finding, Level
 from meshlight.cli.output.console import BAD, GOOD, WARN, StatusGlyph, TerminalStyle, new_console
@@ -68,7 +68,7 @@ def _findings() -> Iterator[Finding]:
     service = checks.check_service(paths, config.port)
     yield from service.findings
     yield checks.check_proxies(os.environ)
-    yield checks.check_clock(time.time(), Path(_program).stat().st_mtime)
+    yield checks.check_clock(time.time(), program_file().stat().st_mtime)
     yield checks.check_open_files(_open_files_limit())
     yield from service.hurts
     yield from (
@@ -76,6 +76,11 @@ def _findings() -> Iterator[Finding]:
     )
     if service.local is not None:
         yield from checks.check_local_models(service.local)
+
+
+def program_file() -> Path:
+    """Return a file that is as old as this installation; a frozen program has its modules in no files."""
+    return Path(sys.executable if getattr(sys, "frozen", False) else _package)
 
 
 def _open_files_limit() -> int | None:

@@ -129,7 +129,7 @@ def open_(*, browser: bool, only_print: bool, start: bool) -> None:
     if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
         return
-    start_detached(program("window"))
+    start_detached(program("window", windowed=True))
     click.echo("The mesh window opens. If it doesn't: meshlight open --browser")
 
 

@@ -58,12 +58,12 @@ def link(*, url: str | None, browser: bool, only_print: bool, register: bool, un
     with connect_service():  # fails here, where the user sees the error
         pass
     if not signal_instance(Paths.here().state_dir, INSTANCE_SOCKET, fragment):
-        start_detached(program("window", f"--node={fragment}"))
+        start_detached(program("window", f"--node={fragment}", windowed=True))
     click.echo("The dialog opens in the mesh window. If it doesn't, add --browser.")
 
 
 def _switch(*, on: bool) -> None:
-    handler = link_handler_here(program("link", "--"))
+    handler = link_handler_here(program("link", "--", windowed=True))
     if handler is None:
         raise BadRequest(
             "Links can't be registered on this system yet.", "Open one with: meshlight link 'meshlight://…'"

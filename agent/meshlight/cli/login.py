@@ -62,7 +62,7 @@ def login(*, state: Literal["on", "off"] | None, service: bool) -> None:
 
 def entry_here() -> Autostart | None:
     """Return this desktop's autostart entry for the tray; without the options of today's run."""
-    return autostart_here(program("tray", "--patience", str(PANEL_WAIT_S)))
+    return autostart_here(program("tray", "--patience", str(PANEL_WAIT_S), windowed=True))
 
 
 def unit_here() -> SystemdUnit | None:

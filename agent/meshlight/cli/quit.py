@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -61,8 +62,9 @@ def end_all(
         lock = paths.state_dir / f"{name}.lock"
         if not _is_running(lock):
             continue
-        signal_instance(paths.state_dir, name, QUIT)
-        _wait_for_end(lock, name, polls, pause)
+        # Until it hears: one that has just started does not listen yet.
+        ask = partial(signal_instance, paths.state_dir, name, QUIT)
+        _wait_for_end(lock, name, polls, pause, ask)
         ended.append(name)
     if _is_running(paths.lock_file):
         with suppress(ServiceError), ApiClient.connect(paths.runtime_file) as client:
@@ -83,8 +85,16 @@ def _is_running(lock_file: Path) -> bool:
     return False
 
 
-def _wait_for_end(lock_file: Path, name: str, polls: int, pause: Callable[[float], None]) -> None:
+def _wait_for_end(
+    lock_file: Path,
+    name: str,
+    polls: int,
+    pause: Callable[[float], None],
+    ask: Callable[[], bool] = lambda: True,
+) -> None:
+    has_heard = False
     for _ in range(polls):
+        has_heard = has_heard or ask()
         if not _is_running(lock_file):
             return
         pause(POLL_S)

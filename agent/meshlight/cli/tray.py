@@ -154,7 +154,7 @@ def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) ->
     return TrayApp(
         make_icon,
         supervisor,
-        WindowLauncher(program("window"), paths.state_dir),
+        WindowLauncher(program("window", windowed=True), paths.state_dir),
         tray_environment,
         at_login,
         JsonFile(paths.state_dir / "tray.json", Preferences),

@@ -147,6 +147,8 @@ def how_to_remove(prefix: Path) -> str:
         return "uv tool uninstall meshlight"
     if "pipx" in parts:
         return "pipx uninstall meshlight"
-    if sys.platform == "win32" and getattr(sys, "frozen", False):
+    if (prefix.parent / "uninstall.exe").is_file():
         return "Settings, Apps, Meshlight, Uninstall"
+    if any(part.endswith(".app") for part in parts):
+        return "move Meshlight.app to the Trash"
     return f"{Path(sys.executable).name} -m pip uninstall meshlight"

@@ -38,6 +38,8 @@ def window(*, node: str) -> None:
     receive_key()
     paths = Paths.here()
     paths.check()
+    if not paths.state_dir.is_dir():  # no service ever ran, or it was just uninstalled: make nothing there
+        raise ServiceError("Meshlight isn't running.", "Start it with: meshlight")
     lock = start_alone(paths.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
         _activate_open_window(paths, node)

@@ -10,6 +10,7 @@ from meshlight.desktop.system.process import (
     environment,
     program,
     receive_key,
+    restore_loader_variables,
     service_environment,
     start_detached,
 )
@@ -26,6 +27,48 @@ def test_a_folder_of_our_name_where_meshlight_is_started_is_not_taken_for_ours(t
 def test_a_frozen_program_is_started_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert program("serve") == [sys.executable, "serve"]
+
+
+@pytest.fixture
+def on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "app" / "python.exe"))
+    (tmp_path / "app").mkdir()
+    return tmp_path
+
+
+def test_on_windows_what_has_a_window_is_run_by_the_setup_s_program_without_a_console(
+    on_windows: Path,
+) -> None:
+    (on_windows / "meshlightw.exe").touch()
+    assert program("tray", windowed=True) == [str(on_windows / "meshlightw.exe"), "tray"]
+    assert program("serve")[0] == sys.executable
+
+
+def test_on_windows_pip_s_installation_has_no_console_either(on_windows: Path) -> None:
+    assert program("tray", windowed=True)[0] == sys.executable
+    (on_windows / "app" / "pythonw.exe").touch()
+    assert program("tray", windowed=True) == [
+        str(on_windows / "app" / "pythonw.exe"), "-P", "-m", "meshlight", "tray",
+    ]  # fmt: skip
+
+
+def test_a_frozen_program_s_window_is_the_program_beside_it(
+    on_windows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert program("tray", windowed=True) == [sys.executable, "tray"]
+    (on_windows / "app" / "meshlightw.exe").touch()
+    assert program("tray", windowed=True) == [str(on_windows / "app" / "meshlightw.exe"), "tray"]
+
+
+def test_where_a_frozen_program_finds_its_libraries_no_child_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"LD_LIBRARY_PATH": "/in", "LD_LIBRARY_PATH_ORIG": "/own", "DYLD_LIBRARY_PATH": "/in", "A": "1"}
+    restore_loader_variables(environ)
+    assert environ["LD_LIBRARY_PATH"] == "/in"  # not frozen: it is the user's own
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    restore_loader_variables(environ)
+    assert environ == {"LD_LIBRARY_PATH": "/own", "A": "1"}
 
 
 def test_a_child_does_not_take_our_parent_for_its_own() -> None:

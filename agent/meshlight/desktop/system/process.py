@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Final
 
 from meshlight.domain.private_variables import KEY, OWN_VARIABLES, is_private, store_key
@@ -20,12 +21,39 @@ HAS_KEY: Final = {"MESHLIGHT_KEY_IS_TOLD": "stdin"}
 _MAX_KEY_BYTES: Final = 600
 
 
-def program(*arguments: str) -> list[str]:
-    """Return the command line of `meshlight` with these arguments."""
-    if getattr(sys, "frozen", False):
+_LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Where a frozen program makes its own libraries be found; the system's programs must not load those."""
+
+
+def program(*arguments: str, windowed: bool = False) -> list[str]:
+    """Return the command line of `meshlight` with these arguments.
+
+    `windowed` is for what has a window or an icon and no terminal: on Windows, another program of the installation
+    then runs it without a console.
+    """
+    is_frozen = getattr(sys, "frozen", False)
+    own = Path(sys.executable)
+    if windowed and sys.platform == "win32":
+        # The setup has it beside the folder of its Python; a frozen program beside the other one.
+        launcher = (own if is_frozen else own.parent).with_name("meshlightw.exe")
+        if launcher.is_file():
+            return [str(launcher), *arguments]
+        own = next((file for file in (own.with_name("pythonw.exe"),) if file.is_file()), own)
+    if is_frozen:
         return [sys.executable, *arguments]
     # -P: a folder called "meshlight" (or "http") in the working directory must not be imported instead of ours.
-    return [sys.executable, "-P", "-m", "meshlight", *arguments]
+    return [str(own), "-P", "-m", "meshlight", *arguments]
+
+
+def restore_loader_variables(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Undo what a frozen program's starter did to the search for libraries, so that no child inherits it."""
+    if not getattr(sys, "frozen", False):
+        return
+    for name in _LOADER_VARIABLES:
+        environ.pop(name, None)
+        original = environ.pop(f"{name}_ORIG", "")
+        if original:
+            environ[name] = original
 
 
 def detached_options() -> dict[str, Any]:
