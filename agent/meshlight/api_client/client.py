@@ -102,27 +102,6 @@ _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
 """The errors of the local API by their codes, to raise them here as the service raised them there."""
 
 
-class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model answered to one question."""
-
-    text: str
-    backend: str
-    """The id of the backend that gave it."""
-    seconds: float
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-
-
-class _Completion(msgspec.Struct):
-    choices: tuple[_Choice, ...]
-
-
 class ApiClient:
     """A connection to the running service, which has proved that it is the one that wrote the runtime file.
 
@@ -196,21 +175,6 @@ class ApiClient:
     def run_demo(self, *, on: bool) -> WelcomeView:
         """Start the demo inside this mesh, or end it."""
         return self._fetch("POST" if on else "DELETE", "/mesh/demo", WelcomeView, timeout_s=DEMO_TIMEOUT_S)
-
-    def ask(self, model: str, question: str) -> ModelAnswer:
-        """Send a question to a model, as an app does; returns its answer, and which backend gave it."""
-        body = {"model": model, "messages": [{"role": "user", "content": question}]}
-        started = time.monotonic()
-        response = self._request("POST", "/v1/chat/completions", body, TEST_TIMEOUT_S)
-        try:
-            choices = msgspec.json.decode(response.content, type=_Completion).choices
-        except msgspec.MsgspecError:
-            choices = ()
-        return ModelAnswer(
-            text=(choices[0].message.content or "") if choices else "",
-            backend=response.headers.get("x-meshlight-backend", ""),
-            seconds=time.monotonic() - started,
-        )
 
     def can_pause(self) -> bool:
         """Whether this service supports `pause`."""

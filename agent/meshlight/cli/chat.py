@@ -11,7 +11,7 @@ from meshlight.api_client.client import ApiClient
 from meshlight.cli.chat_answer import AnswerPrinter
 from meshlight.cli.output.chat import LISTED, chat_models, model_choices, print_dim
 from meshlight.cli.output.console import TerminalStyle, new_console
-from meshlight.cli.service_client import connect_service
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import ModelView, SnapshotView
 from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
 from meshlight.domain.text import count, sanitize
@@ -50,6 +50,7 @@ Exit code: 0 if the question was answered, 1 if not."""
 @click.option("--temperature", type=click.FloatRange(0, 2), help="How freely the model chooses its words.")
 @click.option("--max-tokens", type=click.IntRange(1), help="How long an answer may be.")
 @click.option("--reasoning", is_flag=True, help="Show what the model thinks before it answers.")
+@start_option
 @click.pass_context
 def chat(
     ctx: click.Context,
@@ -60,6 +61,7 @@ def chat(
     temperature: float | None,
     max_tokens: int | None,
     reasoning: bool,
+    start: bool,
 ) -> None:
     """Ask a model from the terminal: one QUESTION, or a conversation.
 
@@ -75,8 +77,8 @@ def chat(
             'Give one: meshlight chat MODEL "Why is the sky blue?"',
         )
     options = {"temperature": temperature, "max_tokens": max_tokens}
-    with connect_service() as client:
-        talk = _Conversation(client, system, options, shows_thoughts=reasoning)
+    with connect_or_start(start=start) as client:
+        talk = Conversation(client, system, options, shows_thoughts=reasoning)
         try:
             talk.choose(model, asks=not text)
             if text:
@@ -88,7 +90,7 @@ def chat(
             ctx.exit(INTERRUPTED)
 
 
-class _Conversation:
+class Conversation:
     """What was said, and with which model it goes on."""
 
     def __init__(

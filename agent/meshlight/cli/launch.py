@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from meshlight.cli.app_settings import HIDDEN, AppSettings
-from meshlight.cli.service_client import connect_service
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.system.process import environment
 from meshlight.domain.app_recipes import (
     Access,
@@ -55,8 +55,9 @@ Without --config the settings hold for this start alone, and nothing is written.
 @click.option("--restore", "restores", is_flag=True, help="Undo --config.")
 @click.option("--show", "shows", is_flag=True, help="Print what to set by hand, with the local key.")
 @click.option("--yes", is_flag=True, help="Don't ask before the file is written.")
+@start_option
 @click.pass_context
-def launch(
+def launch(  # noqa: PLR0913 - click gives one for each option
     ctx: click.Context,
     app: str,
     arguments: tuple[str, ...],
@@ -66,6 +67,7 @@ def launch(
     restores: bool,
     shows: bool,
     yes: bool,
+    start: bool,
 ) -> None:
     """Start an app with Meshlight's settings, or set it up.
 
@@ -79,7 +81,7 @@ def launch(
     if restores:
         click.echo(f"{files.restore(found)} is as it was before.")
         return
-    with connect_service() as client:
+    with connect_or_start(start=start) as client:
         listed = client.apps(model)
         url = client.runtime.url
     view = next((one for one in listed.apps if one.id == found.id), None)

@@ -13,15 +13,16 @@ from rich.text import Text
 
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.backend_form import add, models_of
+from meshlight.cli.chat import Conversation
 from meshlight.cli.login import describe, entry_here, login, unit_here
 from meshlight.cli.model_pull import pull
+from meshlight.cli.output.chat import chat_models
 from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.pairing import pair
 from meshlight.cli.start import connect_or_start
 from meshlight.desktop.system.opener import has_screen
 from meshlight.domain.api_types import BackendView, SnapshotView
-from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.cloud_keys import PROVIDERS, Provider, provider_of
 from meshlight.domain.errors import BadRequest, MeshlightError
 from meshlight.domain.text import sanitize, size_text
@@ -161,22 +162,19 @@ class _Setup:
     def _ask(self) -> None:
         """Send a question and print the answer, and who gave it."""
         self._title("2. A question")
-        view = self._client.snapshot()
-        model = model_to_ask(view)
-        if model is None:
+        models = chat_models(self._client.snapshot())
+        if not models:
             click.echo("None of these models takes a question by chat.")
             return
-        question: str = click.prompt(f"Ask {sanitize(model)}", default=QUESTION)
+        talk = Conversation(self._client, "", {}, shows_thoughts=False)
+        talk.choose(models[0].id, asks=False)
+        question: str = click.prompt(f"Ask {sanitize(models[0].id)}", default=QUESTION)
         try:
-            with new_console(stderr=True).status("Waiting for the answer. Loading a model may take minutes."):
-                answer = self._client.ask(model, question)
+            talk.ask(question)
         except MeshlightError as error:
             self._fail(error.title, error.hint)
             return
-        text = "\n".join(map(sanitize, answer.text.strip().splitlines()))
-        click.echo(text or "(It answered without a text.)")
-        by = next((one.name for one in view.backends if one.id == answer.backend), answer.backend)
-        self._say(f"Answered by {sanitize(by)} in {answer.seconds:.1f} s.")
+        click.echo("To go on with it: meshlight chat")
         self._client.finish_step("question")
 
     def _show_apps(self) -> None:
@@ -184,6 +182,7 @@ class _Setup:
         click.echo(f"Base URL   {self._client.runtime.url}/v1")
         click.echo("API key    printed by: meshlight key")
         click.echo("For this shell, with all that apps read: meshlight env")
+        click.echo("Claude Code, Codex, aider and others: meshlight launch claude, codex, aider, …")
         click.prompt("Enter goes on", default="", show_default=False, prompt_suffix=" ")
         self._client.finish_step("apps")
 
@@ -219,17 +218,6 @@ class _Setup:
 
     def _fail(self, text: str, fix: str) -> None:
         self._console.print(*message_lines(BAD, text, fix, self._style), sep="\n")
-
-
-def model_to_ask(view: SnapshotView) -> str | None:
-    """Return a model for a first question: of the nearest backend that answers, one that chats; None if none does."""
-    for backend in sorted(_answering(view), key=lambda one: RING_ORDER[one.ring]):
-        for model in backend.models:
-            detail = backend.details.get(model)
-            known = () if detail is None else detail.capabilities
-            if "chat" in known or (not known and "embed" not in model.casefold()):
-                return model
-    return None
 
 
 def _answering(view: SnapshotView) -> list[BackendView]:
