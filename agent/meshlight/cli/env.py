@@ -9,8 +9,8 @@ import click
 from meshlight.api_client.client import read_runtime
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.instance_signal import signal_instance
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.screen import has_screen
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError

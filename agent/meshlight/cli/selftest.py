@@ -22,8 +22,8 @@ from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_con
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.ports import free_port
 from meshlight.cli.service_client import print_json
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
+from meshlight.desktop.system.screen import has_screen
 from meshlight.domain.config import HOST
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.text import sanitize

@@ -12,9 +12,9 @@ from platformdirs import PlatformDirs
 
 from meshlight.cli.desktop import switch_entries
 from meshlight.cli.doctor_checks import check_config
-from meshlight.cli.login import entry_here, unit_here
 from meshlight.cli.quit import end_all
 from meshlight.desktop.system.files_made import remove_empty
+from meshlight.desktop.system.login import entry_here, unit_here
 from meshlight.domain.errors import BadRequest, MeshlightError, SecretError
 from meshlight.storage.node_identity import OWNER
 from meshlight.storage.paths import Paths

@@ -95,7 +95,7 @@ async def test_a_secret_that_nobody_gave_is_missing_and_three_fixes_are_named(se
         "backends add",
         "MESHLIGHT_SECRET_GPU_BOX",
         "MESHLIGHT_SECRET_GPU_BOX_FILE",
-        "--insecure-storage",
+        "meshlight settings set key_storage file",
     ):
         assert fix in caught.value.hint
 

@@ -20,6 +20,7 @@ from meshlight.gateway.access.guard import ENTER, Guard
 from meshlight.gateway.access.sessions import Sessions, set_cookies
 from meshlight.gateway.control.errors import HANDLERS
 from meshlight.gateway.control.events import Events
+from meshlight.gateway.control.keys import KeysController
 from meshlight.gateway.control.kinds import KindsController
 from meshlight.gateway.control.local_models import LocalModelsController
 from meshlight.gateway.control.mesh import BackendsController, MeshController
@@ -29,6 +30,7 @@ from meshlight.gateway.control.page import Page
 from meshlight.gateway.control.peers import PeersController
 from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
+from meshlight.gateway.control.sign_in import SignInController
 from meshlight.gateway.control.validation import JsonRequest
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
 from meshlight.gateway.server.asgi import ASGIApp
@@ -71,6 +73,7 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     url: str
     port: int
     is_key: Callable[[bytes], bool]
+    is_app_key: Callable[[bytes], bool]
     prove: Callable[[str], str]
     """Answers a challenge with the local key."""
     settings: Callable[[], Config]
@@ -189,6 +192,8 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         KindsController,
         QrController,
         SettingsController,
+        KeysController,
+        SignInController,
         PeersController,
         LocalModelsController,
         asgi("/mesh/events", copy_scope=False)(parts.events),
@@ -216,6 +221,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         sessions=parts.sessions,
         settings=parts.settings,
         free=parts.page.paths,
+        is_app_key=parts.is_app_key,
     )
 
 
