@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from meshlight.domain.api_types import BackendView, Workload
+from meshlight.domain.events import SettingsEvent
 from meshlight.domain.findings import Finding, FindingList
 from meshlight.gateway.control.kinds import KindList
 from meshlight.gateway.control.qr import MEDIA_TYPE, svg
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
 from web.fake_peers import peers_answer
+from web.fake_settings import FakeSettings
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
 
@@ -57,8 +59,9 @@ class FakeService(LiveMesh):
         """When set, /mesh answers nothing: requests wait."""
         self.sent_snapshot: Callable[[], Any] = self.snapshot
         """What is sent as the snapshot; another version of the service may send less or more."""
-        self.rules: list[dict[str, Any]] = []
-        """The rules of `/mesh/settings`."""
+        self.settings = FakeSettings()
+        self.let_in_code: str | None = None
+        """The code of the browser that asks to be let in."""
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
         self.findings: list[Finding] = []
@@ -180,22 +183,25 @@ class FakeService(LiveMesh):
             ]
             routes += self.routes
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
-        if parts == ["settings"]:
-            return 200, self._settings(sent)
+        if parts[0] in {"settings", "keys"} or (method, parts) == ("DELETE", ["history"]):
+            return self._settings(method, parts, sent)
         if parts == ["backends"] and method == "POST":
             return self._add(sent)
         if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
             return self._backend(method, self.views[parts[1]], parts[-1], sent)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
 
-    def _settings(self, sent: dict[str, Any]) -> object:
-        """Answer with the settings, after a change if one was sent."""
-        if sent:
-            self.rules = sent["routing"]["rules"]
-            for rule in self.rules:
-                for ident in rule.get("also", ()):
-                    self.use(rule["model"], ident)
-        return {"routing": {"policy": "local-first", "aliases": {}, "rules": self.rules}}
+    def _settings(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Answer with the settings, after a change if one was sent, which every page is told."""
+        if parts == ["history"]:
+            return 204, {}
+        answer = self.settings.answer(method, parts, sent)
+        for rule in sent.get("routing", {}).get("rules", ()):
+            for ident in rule.get("also", ()):
+                self.use(rule["model"], ident)
+        if method != "GET" and answer[0] < 300:
+            self.publish(lambda seq: SettingsEvent(seq=seq))
+        return answer
 
     def _add(self, sent: dict[str, Any]) -> tuple[int, object]:
         """Add a backend, unless it is one that refuses."""

@@ -69,7 +69,7 @@ async def test_an_offer_is_muted_on_the_map_named_in_legend_panel_and_table(brow
 async def test_the_panel_says_why_and_uses_the_offer_by_a_rule_of_its_own(browser: Browser) -> None:
     scenario = service()
     other = {"model": "other", "pin": ["ollama-1"]}
-    scenario.rules = [other]
+    scenario.settings.set_rules([other])
     async with open_fake(browser, scenario) as page:
         await chip(page, "ollama-1").click()
         offers = page.locator("#panel .offers li")
@@ -91,7 +91,7 @@ async def test_the_panel_says_why_and_uses_the_offer_by_a_rule_of_its_own(browse
 
 async def test_a_rule_of_this_model_gets_the_backend_and_keeps_the_rest(browser: Browser) -> None:
     scenario = service()
-    scenario.rules = [{"model": "own-1b", "also": ["mlx-9"], "bound": "lan"}]
+    scenario.settings.set_rules([{"model": "own-1b", "also": ["mlx-9"], "bound": "lan"}])
     async with open_fake(browser, scenario) as page:
         await chip(page, "ollama-1").click()
         await page.get_by_role("button", name="Use it").click()

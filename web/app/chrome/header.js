@@ -4,6 +4,7 @@ import { addBackend } from "../dialogs/backend_dialog.js";
 import { renderFilters } from "./filters.js";
 import { isFiltering } from "../map/selection.js";
 import { openPeersDialog } from "../dialogs/peers.js";
+import { openSettings } from "../settings/open.js";
 import { formatCount, plural } from "../core/format.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
@@ -57,6 +58,7 @@ export function initHeader(store, map, act) {
     add: addBackend,
     peers: () => openPeersDialog(),
     "view-button": () => act.changeSettings({ view: store.state.settings.view === "map" ? "table" : "map" }),
+    settings: () => openSettings(),
     "help-button": () => $("help").showModal(),
     "theme-button": () =>
       act.changeSettings({ theme: THEMES[(THEMES.indexOf(store.state.settings.theme) + 1) % THEMES.length] }),

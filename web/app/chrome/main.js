@@ -15,6 +15,7 @@ import { MapView } from "../map/map_view.js";
 import { Minimap } from "../map/minimap.js";
 import { backendOf, highlightedKeys, noFilters } from "../map/selection.js";
 import { Panel } from "../panel/panel.js";
+import { initSettings, openSettings } from "../settings/open.js";
 import { Timeline } from "../panel/timeline.js";
 import { Tooltip } from "../panel/tooltip.js";
 import { $, announce } from "./dom.js";
@@ -203,6 +204,7 @@ function takeEvent(name, data) {
   const before = app.mesh?.seq;
   const { local } = store.state;
   app.event(name, data);
+  if (name === "settings" || name === "snapshot") document.dispatchEvent(new Event("meshlight-settings"));
   if (name === "peers") setPeers(data.peers);
   else if (name === "snapshot" && before !== data.seq) {
     void loadPeers();
@@ -268,6 +270,10 @@ function followLink() {
   else if ("peers" in readHash()) {
     writeHash({ peers: null });
     openPeersDialog();
+  } else if ("settings" in readHash()) {
+    const { settings } = readHash();
+    writeHash({ settings: null });
+    void openSettings(settings);
   }
   link = null;
 }
@@ -294,6 +300,7 @@ initHeader(store, map, {
 });
 initKeys(store, map, { select, showNow, hideTooltip: () => tooltip.show(null) });
 initPeers(store, select);
+initSettings(store, (change) => app.changeSettings(change));
 applySettings();
 new ResizeObserver(() => map.measure()).observe($("map"));
 for (const query of MEDIA_QUERIES) matchMedia(query).addEventListener("change", applySettings);

@@ -48,6 +48,10 @@ export async function callApi(method, path, body) {
   if (response.ok) return data;
   if (response.status === 401 && path !== "/mesh/session") onLocked.locked();
   const error = data?.error ?? {};
+  if (error.code === "secret" && body?.api_key) {
+    const { askForFile } = await import("../settings/key_storage.js");
+    if (await askForFile()) return callApi(method, path, body);
+  }
   const hint = error.hint ?? "";
   let message = error.message ?? `The service answered ${response.status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.

@@ -13,6 +13,8 @@ from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 INSTANCE_SOCKET = "window"
 PEERS_NODE = "peers?"
 """Instead of a node: the page shows the peers. No backend id contains a `?`."""
+SETTINGS_NODE = "settings?"
+"""The same for the settings; the section to begin with may follow."""
 START_TIMEOUT_S = 10.0
 RETRY_S = 0.1
 CLOSE_TIMEOUT_S = 3.0
