@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self
 import httpx
 
 from meshlight.backends.kinds import ring_for
+from meshlight.desktop.system.autostart import DesktopEntry
+from meshlight.desktop.system.login import LoginHere
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.server.listener import bind
@@ -103,6 +105,12 @@ class Node:
             ports=self._ports,
             ping_s=self._ping_s,
             beat_s=self._beat_s,
+            login=lambda: LoginHere(
+                DesktopEntry(self._paths.state_dir / "autostart", ["meshlight"]),
+                None,
+                environ={},
+                has_screen=True,
+            ),
         )
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))

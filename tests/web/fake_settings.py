@@ -71,12 +71,7 @@ class FakeSettings:
             case ["PATCH", "settings"]:
                 return self._change(sent)
             case ["GET", "settings", "keyring"]:
-                is_file = self.view.key_storage == "file"
-                text = "Keys are kept in a file that only you can read."
-                if not is_file:
-                    text = "This system has no keyring that can be used."
-                fix = "" if is_file else "Install and unlock a keyring (GNOME Keyring, KWallet, KeePassXC)."
-                return 200, KeyringView(is_file=is_file, ok=is_file, text=text, fix=fix, file=SECRETS)
+                return 200, self._keyring()
             case ["PATCH" | "GET", "settings", "login"]:
                 if "on" in sent:
                     text = "The icon in the tray starts at login." if sent["on"] else self.login.text
@@ -89,6 +84,10 @@ class FakeSettings:
                 return 200, AboutView(
                     version="0.1.0", python="3.11.2", licence="Apache-2.0", packages=packages
                 )
+        return self._answer_keys(method, parts, sent)
+
+    def _answer_keys(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        match [method, *parts]:
             case ["GET", "keys"]:
                 return 200, KeysView(fixed_by="", keys=self.keys)
             case ["POST", "keys"]:
@@ -101,6 +100,14 @@ class FakeSettings:
                 self.key = "ml-" + "n3w" * 13 if more else self.key
                 return 200, RevealedKey(key=self.key)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
+
+    def _keyring(self) -> KeyringView:
+        if self.view.key_storage == "file":
+            text = "Keys are kept in a file that only you can read."
+            return KeyringView(is_file=True, ok=True, text=text, file=SECRETS)
+        text = "This system has no keyring that can be used."
+        fix = "Install and unlock a keyring (GNOME Keyring, KWallet, KeePassXC)."
+        return KeyringView(is_file=False, ok=False, text=text, fix=fix, file=SECRETS)
 
     def _change(self, sent: dict[str, Any]) -> tuple[int, object]:
         if "/nowhere" in sent.get("local", {}).get("folders", ()):

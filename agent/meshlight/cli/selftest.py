@@ -25,6 +25,7 @@ from meshlight.cli.service_client import print_json
 from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
 from meshlight.desktop.system.screen import has_screen
 from meshlight.domain.config import HOST
+from meshlight.domain.config import Config
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.text import sanitize
 from meshlight.simulator.engine import SimulatedEngine
@@ -267,7 +268,7 @@ def web_view() -> str:
 def _check_keyring() -> Finding:
     with tempfile.TemporaryDirectory(prefix="meshlight-selftest-") as folder:
         path = Path(folder)
-        return check_keyring(Paths.under(config_dir=path, state_dir=path, log_dir=path), [])[0]
+        return check_keyring(Paths.under(config_dir=path, state_dir=path, log_dir=path), Config())[0]
 
 
 def check_mdns() -> Finding:

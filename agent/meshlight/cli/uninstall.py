@@ -88,7 +88,7 @@ async def _remove_secrets(paths: Paths) -> tuple[list[str], list[str]]:
     """Remove the keys of all backends and this node's own; returns whose were removed, and what failed."""
     _, config = check_config(paths)
     removed, problems = [], []
-    secrets = Secrets(file=paths.secrets_file, insecure=paths.secrets_file.exists())
+    secrets = Secrets.without_service(paths.secrets_file, config.key_storage)
     ids = [backend.id for backend in config.backends if backend.has_secret]
     for id_ in (*ids, *([OWNER] if (paths.state_dir / "peers").is_dir() else [])):
         try:

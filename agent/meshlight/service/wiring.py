@@ -113,6 +113,7 @@ from meshlight.storage.speed_file import SpeedFile
 from meshlight.storage.token_files import TokenFiles
 
 if TYPE_CHECKING:
+    from meshlight.desktop.system.login import LoginHere
     from meshlight.local_models.manager import LocalModelManager
 
 COLLECT_AFTER = 20_000
@@ -127,7 +128,7 @@ class Service:
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
     be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
-    and streams that wait for a slot every `beat_s` seconds.
+    and streams that wait for a slot every `beat_s` seconds. `login` is what starts Meshlight at login, if not this machine.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
@@ -145,6 +146,7 @@ class Service:
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
         beat_s: float = BEAT_S,
+        login: "Callable[[], LoginHere] | None" = None,
     ) -> None:
         _use_one_arena()
         clock = time.monotonic
@@ -309,7 +311,7 @@ class Service:
                     "model_loading": self._model_loading,
                     "peers": self._peers,
                     "local_models": self._local,
-                    "machine": Machine(self._updates, self._tell_settings),
+                    "machine": Machine(self._updates, self._tell_settings, login),
                     "access_keys": ServiceKeys(key, app_keys, self._tell_settings),
                     "sessions": self._sessions,
                     "sign_in": SignIn(self._let_in, self._port, lambda: self._events.has_programs),

@@ -144,7 +144,7 @@ function bindKeys() {
     });
   form.onsubmit = (/** @type {Event} */ e) => {
     e.preventDefault();
-    const [name] = form;
+    const [name] = pick(form, "input");
     void attempt(form, async () => {
       const { key } = await callApi("POST", "/mesh/keys", { name: name.value });
       name.value = "";
@@ -197,7 +197,7 @@ function bindFolders() {
   const change = (/** @type {string[]} */ to) => save(list, { local: { folders: to } });
   form.onsubmit = async (/** @type {Event} */ e) => {
     e.preventDefault();
-    const [input] = form;
+    const [input] = pick(form, "input");
     if (await change([...folders, input.value.trim()])) input.value = "";
   };
   draws.push(({ local }) => {

@@ -100,7 +100,7 @@ def prepare_webkit(environ: MutableMapping[str, str] = os.environ, dri: Path = P
 
 
 def with_node(link: str, node: str) -> str:
-    """Return the link with a backend selected on the page, or with a dialog to open (`add?…`, `pair?…`, `peers?`, …)."""
+    """Return the link with a backend selected on the page, or a dialog to open (`add?…`, `pair?…`, `peers?`, …)."""
     fragment = fragment_for(node)
     return f"{link}#{fragment}" if fragment else link
 

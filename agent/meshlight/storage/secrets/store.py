@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.storage.secrets.environment import checked, secret_of_environment, variable
@@ -97,6 +98,14 @@ class Secrets:
         self._on_unlocked = on_unlocked
         self._is_locked = is_locked
         self._watch = LockWatch(self._worker, lambda: is_locked(self._open()), self._unlocked, lock_poll_s)
+
+    @classmethod
+    def without_service(cls, file: Path, key_storage: KeyStorage) -> "Secrets":
+        """Return the secrets as a command uses them that runs without the service.
+
+        Where the user has not chosen, a file that is there was made by a service with `--insecure-storage`.
+        """
+        return cls(file=file, chosen_file=key_storage == "file" or (key_storage == "ask" and file.exists()))
 
     async def get(self, backend_id: str, field: str = "api_key", *, origin: str = "") -> Secret | None:
         """Return the secret, or None if there is none; with an `origin`, only if it was given for that.
