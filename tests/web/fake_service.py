@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
 from web.fake_peers import peers_answer
-from web.fake_settings import FakeSettings
+from web.fake_settings import NO_KEYRING, FakeSettings
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
 
@@ -60,8 +60,9 @@ class FakeService(LiveMesh):
         self.sent_snapshot: Callable[[], Any] = self.snapshot
         """What is sent as the snapshot; another version of the service may send less or more."""
         self.settings = FakeSettings()
-        self.let_in_code: str | None = None
-        """The code of the browser that asks to be let in."""
+        self.lets_in = False
+        """Whether a browser that asks is let in."""
+        self.has_tray = True
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
         self.findings: list[Finding] = []
@@ -133,6 +134,8 @@ class FakeService(LiveMesh):
                 "set-cookie: meshlight_session=open; HttpOnly; SameSite=Strict; Path=/\r\n" if right else ""
             )
             self._answer(writer, 204 if right else 401, b"", "application/json", extra)
+        elif path.startswith("/mesh/session/request"):
+            self._ask_to_be_let_in(writer, path)
         elif path.startswith("/mesh") and locked:
             self._answer(
                 writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
@@ -155,6 +158,16 @@ class FakeService(LiveMesh):
                 self._answer(writer, 404, b"", "text/plain")
         await writer.drain()
         return True
+
+    def _ask_to_be_let_in(self, writer: asyncio.StreamWriter, path: str) -> None:
+        """Answer a browser without a key that asks to be let in."""
+        if not path.endswith("/answer"):
+            asked = {"code": "4821", "left_s": 60, "tray": self.has_tray}
+            self._answer(writer, 200, msgspec.json.encode(asked), "application/json")
+            return
+        cookie = "set-cookie: meshlight_session=open; HttpOnly; SameSite=Strict; Path=/\r\n"
+        body = b'{"allowed":true}' if self.lets_in else b'{"allowed":false}'
+        self._answer(writer, 200, body, "application/json", cookie if self.lets_in else "")
 
     async def _mesh(
         self, method: str, path: str, body: bytes, query: dict[str, list[str]]
@@ -205,6 +218,8 @@ class FakeService(LiveMesh):
 
     def _add(self, sent: dict[str, Any]) -> tuple[int, object]:
         """Add a backend, unless it is one that refuses."""
+        if sent.get("api_key") and self.settings.lacks_keyring():
+            return 409, {"error": NO_KEYRING}
         if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
             return 422, {"error": culprit}
         view = BackendView(

@@ -29,6 +29,14 @@ BAD_FOLDER = {
 }
 
 
+NO_KEYRING = {
+    "message": "This system has no keyring that can be used. Install and unlock a keyring.",
+    "code": "secret",
+    "hint": "Install and unlock a keyring.",
+    "param": None,
+}
+
+
 class FakeSettings:
     """What `/mesh/settings` and `/mesh/keys` answer, and change."""
 
@@ -56,6 +64,14 @@ class FakeSettings:
         )
         self.keys: tuple[AppKey, ...] = (AppKey(id="a1", name="Zed on the laptop", made_at=0.0),)
         self.key = KEY
+        self.has_keyring = True
+
+    def lacks_keyring(self) -> bool:
+        """Whether a key can't be stored; then the user is asked, unless the choice was made."""
+        if self.has_keyring or self.view.key_storage == "file":
+            return False
+        self.view = replace(self.view, asks_key_storage=self.view.key_storage == "ask")
+        return True
 
     def set_rules(self, rules: list[dict[str, Any]]) -> None:
         """Replace the rules for models."""

@@ -24,8 +24,7 @@ from meshlight.cli.ports import free_port
 from meshlight.cli.service_client import print_json
 from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
 from meshlight.desktop.system.screen import has_screen
-from meshlight.domain.config import HOST
-from meshlight.domain.config import Config
+from meshlight.domain.config import HOST, Config
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.text import sanitize
 from meshlight.simulator.engine import SimulatedEngine

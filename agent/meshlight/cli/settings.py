@@ -71,7 +71,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print all settings as JSON.")
 @click.pass_context
 def settings(ctx: click.Context, *, as_json: bool) -> None:
-    """Show and change what the Settings of the page have; rules and aliases are in the configuration file."""
+    """Show and change the settings.
+
+    They are those of the page; rules, aliases and backends have commands of their own, or the configuration file.
+    """
     if ctx.invoked_subcommand is not None:
         return
     with connect_service() as client:

@@ -78,7 +78,9 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def rule(self, model: str) -> Rule:
         """Return the first rule that matches `model`, or the default rule; never one that goes beyond `bound`."""
         found = next((rule for rule in self.rules if _matches(rule.model, model)), _DEFAULT_RULE)
-        if self.bound is None or (found.bound is not None and not found.is_beyond_bound(self.bound)):
+        if self.bound is None or (
+            found.bound is not None and RING_ORDER[found.bound] <= RING_ORDER[self.bound]
+        ):
             return found
         return replace(found, bound=self.bound)
 

@@ -128,7 +128,7 @@ class Service:
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
     be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
-    and streams that wait for a slot every `beat_s` seconds. `login` is what starts Meshlight at login, if not this machine.
+    and streams that wait for a slot every `beat_s` seconds. `login` is how Meshlight starts at login, if not as here.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name

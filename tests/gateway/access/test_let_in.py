@@ -1,7 +1,5 @@
 """Who is let in without a key: the one browser that asked, once the user says so, and nobody else."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from fake_clock import Clock
@@ -32,8 +30,8 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    yield Door()
+def door() -> Door:
+    return Door()
 
 
 def test_the_browser_that_asked_gets_a_session_once_the_user_allows_its_code(door: Door) -> None:

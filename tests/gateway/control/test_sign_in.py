@@ -108,7 +108,7 @@ async def test_a_program_of_another_user_of_this_machine_can_not_ask(
 ) -> None:
     clock = Clock()
     let_in = LetIn(Sessions(clock), clock, clock.later, lambda: None)
-    sign_in = SignIn(let_in, 6374, lambda: True, lambda host, port, to: owner)
+    sign_in = SignIn(let_in, 6374, lambda: True, lambda *_: owner)
     request: Any = SimpleNamespace(scope={"client": ("127.0.0.1", 40_000)}, cookies={})
     if may_ask:
         await sign_in.ask(request)
