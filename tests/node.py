@@ -54,6 +54,7 @@ class Node:
         ping_s: float = 15.0,
         beat_s: float = 10.0,
         port: int = 0,
+        insecure_storage: bool = True,
     ) -> None:
         self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
@@ -66,6 +67,7 @@ class Node:
         self._ping_s = ping_s
         self._beat_s = beat_s
         self._port = port
+        self._insecure_storage = insecure_storage
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.service: Service
@@ -100,7 +102,7 @@ class Node:
             key,
             [bind(HOST, self._port)],
             allows_discovery=self._discovery,
-            insecure_storage=True,
+            insecure_storage=self._insecure_storage,
             environ={},
             ports=self._ports,
             ping_s=self._ping_s,

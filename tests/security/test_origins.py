@@ -10,6 +10,9 @@ PATHS = [
     "/v1beta/models/x:generateContent",
     "/mesh/backends",
     "/mesh/session",
+    "/mesh/session/request",
+    "/mesh/session/request/answer",
+    "/mesh/keys/local",
 ]
 FOREIGN = [
     "null",

@@ -1,7 +1,8 @@
 import pytest
 
 from fake_clock import Clock
-from meshlight.service.updates import DAY_S, FEED_BYTES, FIRST_S, UpdateCheck, newest
+from meshlight.domain.settings_views import UpdateView
+from meshlight.service.updates import DAY_S, FEED_BYTES, FIRST_S, UpdateCheck, newest, project_url
 
 FEED = """<?xml version="1.0"?><feed><title>Release notes from meshlight</title>
 <entry><title>v0.2.1</title></entry><entry><title type="html">Meshlight 0.3.0-rc1</title></entry>
@@ -49,15 +50,13 @@ async def test_it_looks_once_a_day_while_it_is_on_and_never_otherwise() -> None:
     check.switch(on=True)
     assert clock.armed == [FIRST_S]
     await check.look()
-    assert check.update is not None
-    assert check.update.version == "0.2.1"
+    assert check.update == UpdateView(version="0.2.1", url=project_url("Changelog"))
     await check.look()
     assert len(changes) == 1
     assert feed.read == 2 * [("http://x", FEED_BYTES)]
     check.switch(on=False)
     assert clock.armed == []
-    assert check.update is None
-    assert len(changes) == 2
+    assert changes[1:] == [None]
 
 
 async def test_the_timer_begins_the_next_look() -> None:
@@ -74,13 +73,11 @@ async def test_a_feed_that_can_not_be_read_changes_nothing_and_an_old_one_says_n
     clock, feed = Clock(), Feed()
     check = UpdateCheck(feed, clock.later, lambda: None, feed="http://x", version="0.2.1")
     await check.look()
-    assert check.update is None
     feed.text = "<title>0.9.0</title>"
     await check.look()
     feed.text = ""
     await check.look()
-    assert check.update is not None
-    assert check.update.version == "0.9.0"
+    assert check.update == UpdateView(version="0.9.0", url=project_url("Changelog"))
 
 
 def test_without_a_feed_there_is_nothing_to_look_at() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from gateway.bad_requests import error_of
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
@@ -172,3 +174,45 @@ async def test_version_and_licences_are_told(node: Node) -> None:
     licences = {one["name"]: one["licence"] for one in about["packages"]}
     assert "MIT" in licences["litestar"]
     assert all(licences.values())
+
+
+async def test_without_a_keyring_a_cloud_key_is_kept_right_after_the_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    home = tmp_path / "home"
+    async with (
+        SimulatedEngine("vllm", "cloud") as cloud,
+        Node(home, insecure_storage=False) as node,
+    ):
+        draft = {
+            "kind": "vllm",
+            "url": cloud.url,
+            "api_key": "sk-canary-4711",
+            "save_anyway": True,
+        }
+
+        async def asks() -> bool:
+            return bool((await node.http.get("/mesh/settings")).json()["asks_key_storage"])
+
+        assert not await asks()
+        refused = await error_of(node, "POST", "/mesh/backends", 409, json=draft)
+        assert (refused["code"], "meshlight settings set key_storage file" in refused["hint"]) == (
+            "secret",
+            True,
+        )
+        assert await asks()
+        kept = await node.http.patch("/mesh/settings", json={"key_storage": "keyring"})
+        assert not kept.json()["asks_key_storage"], "to refuse is a choice, too"
+        await error_of(node, "POST", "/mesh/backends", 409, json=draft)
+        assert not await asks()
+        assert not (home / "secrets.json").exists()
+        assert not (await node.http.get("/mesh/settings/keyring")).json()["ok"]
+        await node.http.patch("/mesh/settings", json={"key_storage": "file"})
+        assert (await node.http.post("/mesh/backends", json=draft)).status_code == 201
+        assert "sk-canary-4711" in (home / "secrets.json").read_text()
+        assert (home / "secrets.json").stat().st_mode & 0o077 == 0
+        assert "sk-canary-4711" not in node.config_file.read_text()
+        refused = await error_of(node, "PATCH", "/mesh/settings", 409, json={"key_storage": "keyring"})
+        assert "sk-canary-4711" in (home / "secrets.json").read_text(), "what can't be moved stays"
+        assert (await node.http.get("/mesh/settings")).json()["key_storage"] == "file"

@@ -57,7 +57,7 @@ def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Operation | None = 
         verdict.why == beyond_bound(bound) for verdict in ranking.scores
     ):
         return EveryRouteDown(
-            title, "Use a model that is nearer, or allow it in Settings: meshlight settings set bound none"
+            title, "Use a model that is nearer, or allow it in Settings: `meshlight settings set bound none`."
         )
     return EveryRouteDown(title, "Switch a backend on, or change the rule.")
 

@@ -382,7 +382,7 @@ def _fixes(first: str, backend_id: str, field: str) -> str:
     name = variable(backend_id, field)
     return (
         f"{first}; or set {name}, or {name}_FILE to the path of a file with it; "
-        "or keep keys in a file that only you can read: meshlight settings set key_storage file"
+        "or keep keys in a file that only you can read: `meshlight settings set key_storage file`."
     )
 
 
