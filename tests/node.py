@@ -19,7 +19,7 @@ from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 IN_ORDER = 'routing.policy = "priority"'
 
 

@@ -11,7 +11,9 @@ from typing import Self
 
 from meshlight.desktop.system.process import program
 
-WAIT_S = 20.0
+WAIT_S = 45.0
+PRESSES = 4
+"""Of Ctrl-C, within that time."""
 
 
 class Terminal:
@@ -53,8 +55,15 @@ class Terminal:
         os.write(self._ours, f"{text}\n".encode())
 
     def ctrl_c(self) -> None:
-        """Press Ctrl-C."""
-        self._running.send_signal(signal.SIGINT)
+        """Press Ctrl-C, and again if nothing happens.
+
+        A signal that comes after the prompt and right before Python's `input()` waits for a key is only noticed at
+        the next key or signal.
+        """
+        for _ in range(PRESSES):
+            self._running.send_signal(signal.SIGINT)
+            if select.select([self._ours], [], [], WAIT_S / PRESSES)[0]:
+                return
 
     def end(self) -> int:
         """Wait until the word has ended; return its exit code."""

@@ -88,7 +88,7 @@ def test_anything_but_a_yes_refuses(scenario: LocalApi, tmp_path: Path, answer: 
 
 def test_ctrl_c_refuses_for_both_and_says_so(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair", "eva") as term:
-        term.until("[y/N]")
+        term.until("[y/N]: ")
         term.ctrl_c()
         assert term.end() == 1
     assert sent(scenario)[-1] == ("refuse", None)

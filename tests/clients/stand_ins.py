@@ -16,7 +16,7 @@ from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.profile import Dialect
 from node import Node
 
-KNOWN_WITHIN_S = 20.0
+KNOWN_WITHIN_S = 45.0
 DIALECTS: Mapping[str, Dialect] = {
     "ollama": "ollama",
     "vllm": "vllm",

@@ -7,7 +7,7 @@ from meshlight.desktop.tray.interface import OnAction
 from meshlight.desktop.tray.menu_items import Action, Item, Verb
 from meshlight.domain.snapshot import Light
 
-WAIT_S = 20.0
+WAIT_S = 40.0
 
 
 class FakeTray:

@@ -16,7 +16,7 @@ WATCHER = "org.kde.StatusNotifierWatcher"
 ITEM = "org.kde.StatusNotifierItem"
 MENU = "com.canonical.dbusmenu"
 PROPERTIES = "org.freedesktop.DBus.Properties"
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class MenuLine(Struct, frozen=True, kw_only=True):

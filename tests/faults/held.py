@@ -6,7 +6,7 @@ from collections import deque
 from faults.raw import RawBackend, complete
 from servers.byte_server import Peer, Request
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class HeldEngine(RawBackend):

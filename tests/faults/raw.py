@@ -11,7 +11,7 @@ from meshlight.domain.backend import Kind
 from node import Node
 from servers.byte_server import ByteServer, Peer, Request, chunk
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 Responder = Callable[[asyncio.StreamWriter, Request], Awaitable[None]]

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from node import Node
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Told(Struct):

@@ -106,7 +106,7 @@ class Machine:
         """Return what its programs said on stderr so far."""
         return "".join(self._lines)
 
-    async def until_said(self, words: str, within_s: float = 20.0, *, times: int = 1) -> None:
+    async def until_said(self, words: str, within_s: float = 45.0, *, times: int = 1) -> None:
         """Wait until its programs have said this on stderr, so many times in all."""
         try:
             async with asyncio.timeout(within_s):

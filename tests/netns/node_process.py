@@ -15,8 +15,8 @@ from meshlight.simulator.clouds.base import KEY
 from netns.engines import Wanted
 from netns.namespaces import Machine
 
-PATIENCE_S = 15.0
-STOP_S = 5.0
+PATIENCE_S = 45.0
+STOP_S = 20.0
 HELLO = [{"role": "user", "content": "hi"}]
 
 

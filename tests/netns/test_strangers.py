@@ -77,7 +77,7 @@ async def test_who_speaks_no_tls_or_says_nothing_holds_nobody_up(street: Street)
         other.write(b"\x16\x03\x01\x02\x00"[: number % 6])  # a handshake's first bytes, and no more
     began = time.monotonic()
     assert (await street.anna.chat(MODEL)).status_code == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < HANDSHAKE_S - 1, "it waited until the handshakes were given up"
     async with asyncio.timeout(HANDSHAKE_S + 3):
         assert b"HTTP" not in await _all(talker)
         for reader, _ in knockers:
@@ -92,11 +92,12 @@ async def test_who_announces_a_peers_name_and_id_elsewhere_is_sent_nothing(stree
     told = Announcement(id=bo.id, name=bo.name, port=LAN_PORT, door=6376, backends=1, models=1)
     async with Recorder(street.mallory, LAN_PORT) as recorder:
         with Crier(street.mallory) as crier:
-            crier.cry(told, street.mallory.address, ttl_s=10)
+            # The address holds for as long as a busy machine takes to find that Bo is away, and to look there.
+            crier.cry(told, street.mallory.address, ttl_s=30)
             await anna.until(
                 lambda state: street.mallory.address in (state.saw(bo.id) or {}).get("addresses", ())
             )
-            await recorder.met(1, 20)
+            await recorder.met(1, 30)
             assert (await anna.chat(MODEL)).status_code == 503
             assert recorder.received == b""
             shown = (await anna.state()).backend("bo")

@@ -19,7 +19,7 @@ import pytest
 
 from real.engines import HOST, Engine, free_port, llama_server
 
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 45.0
 _USUAL = ("-c", "8192", "-np", "4", "-t", "1", "--jinja", "--no-webui", "--context-shift")
 
 

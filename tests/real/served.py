@@ -17,7 +17,7 @@ import pytest
 from meshlight.api_client.client import ApiClient
 from meshlight.domain.api_types import BackendView, SnapshotView
 
-STARTS_WITHIN_S = 10.0
+STARTS_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
 
 

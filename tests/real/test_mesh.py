@@ -143,13 +143,14 @@ async def test_no_client_of_thirty_sees_an_engine_die(
 
             await asyncio.gather(*map(ask, [10] * 6))
             assert "doomed" in {backend for backend, _ in answered}
-            under_way = [asyncio.create_task(ask(300)) for _ in range(6)]
+            # As many as all three have slots: fewer may all go to the two that have been the fastest.
+            under_way = [asyncio.create_task(ask(300)) for _ in range(12)]
             async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False) as direct:
                 while not await busy_slots(doomed, direct):  # each look is an awaited round trip to it
                     pass
             doomed.kill()
             results = await asyncio.gather(*under_way, *map(ask, [10] * 4), return_exceptions=True)
-            for _ in range(7):
+            for _ in range(4):
                 results += await asyncio.gather(ask(10), ask(10), return_exceptions=True)
 
             assert [result for result in results if result is not None] == []

@@ -18,7 +18,7 @@ from node import Node, Server
 from peers.node_identities import node
 
 ANNA, MALLORY = node(), node()
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Answer:

@@ -12,7 +12,7 @@ from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 from servers.byte_server import Request
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 JSON = b"content-type: application/json"
 
 
