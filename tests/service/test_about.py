@@ -42,5 +42,6 @@ def test_every_package_that_is_needed_is_listed_once_with_a_licence() -> None:
     names = [one.name for one in found.packages]
     assert {"litestar", "msgspec", "httpx", "anyio"} <= set(names)
     assert len(names) == len(set(names)) <= PACKAGES_MAX
-    assert "meshlight" not in names
+    assert not {"meshlight", "mypy", "pip", "pytest"} & set(names), "what only its makers use is not in it"
+    assert all(name == name.lower() and "_" not in name for name in names)
     assert all(one.licence and one.version for one in found.packages)

@@ -37,7 +37,7 @@ from meshlight.domain.api_types import (
     SnapshotView,
 )
 from meshlight.domain.config import Runtime
-from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
+from meshlight.domain.errors import Envelope, MeshlightError, RequestError, SecretError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
 from meshlight.domain.findings import Finding, FindingList
 from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView, LocalView, RepositoryView
@@ -606,8 +606,10 @@ def _error(response: httpx.Response) -> MeshlightError:
         failure = msgspec.json.decode(response.content, type=Envelope).error
     except msgspec.MsgspecError:
         return RequestError(f"The service answered {response.status_code} to {response.request.url.path}.")
-    error_type = _ERRORS.get(failure.code, RequestError)
-    return error_type(failure.message.removesuffix(failure.hint).rstrip(), failure.hint)
+    title = failure.message.removesuffix(failure.hint).rstrip()
+    if failure.code == SecretError.code:
+        return SecretError("refused", title, failure.hint)  # the state is not told
+    return _ERRORS.get(failure.code, RequestError)(title, failure.hint)
 
 
 def _peer(id_: str) -> str:

@@ -9,7 +9,7 @@ import click
 
 from meshlight.api_client.client import ApiClient
 from meshlight.domain.config import KeyStorage
-from meshlight.domain.errors import MeshlightError
+from meshlight.domain.errors import SecretError
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def with_storage(client: ApiClient, act: Callable[[], T]) -> T:
     """Do what may need the keyring; where there is none and the user has not chosen yet, ask, and try again."""
     try:
         return act()
-    except MeshlightError:
+    except SecretError:
         if not client.settings().asks_key_storage:
             raise
         choice = choose_storage(client.keyring().file)

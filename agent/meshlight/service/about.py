@@ -13,6 +13,8 @@ NAME: Final = "meshlight"
 OWN_LICENCE: Final = "Apache-2.0"
 PACKAGES_MAX: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA: Final = re.compile(r"""\bextra\s*==\s*['"]([\w.-]+)""")
+OWN_EXTRAS: Final = frozenset({"local", "qt"})
 _CELLS: Final = 60
 
 
@@ -50,8 +52,14 @@ def licence_of(package: Distribution) -> str:
 
 
 def _needed(name: str) -> set[str]:
+    """Return the packages that one needs, by their normalized names; of extras, only our own for users."""
     try:
         requirements = distribution(name).requires or []
     except PackageNotFoundError:
         return set()
-    return {match[0].lower() for one in requirements if (match := _NAME.match(one))}
+    found = set()
+    for one in requirements:
+        match, extra = _NAME.match(one), _EXTRA.search(one)
+        if match and (extra is None or (name == NAME and extra[1] in OWN_EXTRAS)):
+            found.add(re.sub(r"[-_.]+", "-", match[0]).lower())
+    return found

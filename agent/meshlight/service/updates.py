@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, metadata
 from typing import Final
 
 from meshlight import __version__
@@ -31,6 +30,8 @@ FeedReader = Callable[[str, int], Awaitable[bytes]]
 
 def project_url(label: str) -> str:
     """Return one of the program's own URLs; empty if this build has none of that name."""
+    from importlib.metadata import PackageNotFoundError, metadata  # noqa: PLC0415 - loads the parser of e-mails
+
     with suppress(PackageNotFoundError):
         for line in metadata("meshlight").get_all("Project-URL") or []:
             name, _, url = line.partition(",")

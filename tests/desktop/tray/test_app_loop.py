@@ -116,6 +116,7 @@ def shown(api: LocalApi, desktop: Desktop) -> Iterator[FakeTray]:
     """The tray attached to a service that a test speaks for."""
     api.says("GET", "/mesh/snapshot", mesh(backend("box"), backend("gpu")))
     api.says("GET", "/mesh/settings", {"paused": False})
+    api.says("PATCH", "/mesh/settings", FakeSettings().view)
     api.send(mesh(backend("box"), backend("gpu")))
     running = desktop.show(api.runtime_file, FAILING)
     running.tray.until(lambda tray: tray.light == "green")

@@ -352,6 +352,8 @@ class TrayApp:
             notification = replace(storage_notification(), on_click=lambda: self._inbox.put(CHOOSE_STORAGE))
             _in_thread(lambda: self._environment.notify(notification))
         self._set(
+            # The page may have switched it, through the service.
+            starts_at_login=None if self._autostart is None else self._autostart.is_on,
             notifies=self._preferences.notifications,
             asks_key_storage=settings.asks_key_storage,
             update="" if settings.update is None else settings.update.version,

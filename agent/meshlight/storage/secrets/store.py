@@ -254,7 +254,10 @@ class Secrets:
                 lambda: _move(users, self._open, (lambda: self._file) if on else self._system, is_to_file=on)
             )
         except Exception as error:  # noqa: BLE001 - keyrings raise whatever their system does
-            raise to_secret_error(error) from None
+            found = to_secret_error(error)
+            raise SecretError(
+                found.state, found.title, f"{found.hint}. Until then, keys stay where they are."
+            ) from None
         self.switch(to_file=on)
 
     def switch(self, *, to_file: bool) -> None:
