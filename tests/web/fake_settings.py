@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from msgspec import convert
 from msgspec.structs import replace
 
 from meshlight.domain.access_keys import AppKey, NewAppKey, RevealedKey
@@ -73,11 +74,9 @@ class FakeSettings:
         self.view = replace(self.view, asks_key_storage=self.view.key_storage == "ask")
         return True
 
-    def set_rules(self, rules: list[dict[str, Any]]) -> None:
+    def set_rules(self, *rules: Rule) -> None:
         """Replace the rules for models."""
-        self.view = replace(
-            self.view, routing=replace(self.view.routing, rules=tuple(Rule(**rule) for rule in rules))
-        )
+        self.view = replace(self.view, routing=replace(self.view.routing, rules=rules))
 
     def answer(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
         """Answer a request below `/mesh`."""
@@ -129,7 +128,7 @@ class FakeSettings:
         if "/nowhere" in sent.get("local", {}).get("folders", ()):
             return 400, {"error": BAD_FOLDER}
         if "rules" in sent.get("routing", {}):
-            self.set_rules(sent["routing"]["rules"])
+            self.set_rules(*(convert(rule, Rule) for rule in sent["routing"]["rules"]))
             return 200, self.view
         for name, value in sent.items():
             old = getattr(self.view, name)
