@@ -20,7 +20,8 @@ def test_the_list_has_every_setting_with_its_value_and_fits(api: LocalApi, type_
     said = type_words("settings")
     assert said.code == 0
     assert [line.split()[0] for line in said.lines[1 : len(SETTINGS) + 1]] == list(SETTINGS)
-    assert any(line.split()[:2] == ["bound", "none"] for line in said.lines)
+    values = {line.split()[0]: line.split()[1] for line in said.lines[1 : len(SETTINGS) + 1]}
+    assert (values["bound"], values["folders"], values["visible"]) == ("none", "~/models", "off")
     assert max(map(len, said.lines[: len(SETTINGS) + 1])) <= 80
     assert said.lines[-1] == "Version 0.2.0 is out. https://example.com/changes"
     assert json.loads(type_words("settings", "--json").out)["name"] == "studio"

@@ -154,6 +154,6 @@ def _value(current: Any, path: str) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or NONE
     return NONE if value is None else str(value)
