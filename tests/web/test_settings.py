@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page, expect
 
+from meshlight.domain.events import SignInRequestEvent
 from web.fake_service import FakeService
-from web.page_driver import AXE, open_fake
+from web.page_driver import AXE, caught_up, open_fake
 from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -63,6 +64,13 @@ async def test_by_keyboard_alone_each_change_is_saved_at_once_and_two_pages_are_
         await expect(page.locator("#dialog")).to_be_hidden()
         await page.keyboard.press(",")
         await expect(name).to_have_value("Bo's Mac")
+        snapshots = [path for _, path, _ in service.asked].count("/mesh/snapshot")
+        service.publish(lambda seq: SignInRequestEvent(seq=seq, code="4821", left_s=60.0))
+        service.tell(*service.views.values())
+        await caught_up(page, service)
+        assert [path for _, path, _ in service.asked].count("/mesh/snapshot") == snapshots, (
+            "no event was missed"
+        )
 
 
 async def test_start_at_login_says_what_it_does_here_or_why_not(browser: Browser) -> None:
