@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self
 import httpx
 
 from meshlight.backends.kinds import ring_for
+from meshlight.desktop.system.autostart import DesktopEntry
+from meshlight.desktop.system.login import LoginHere
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.server.listener import bind
@@ -52,6 +54,7 @@ class Node:
         ping_s: float = 15.0,
         beat_s: float = 10.0,
         port: int = 0,
+        insecure_storage: bool = True,
     ) -> None:
         self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
@@ -64,6 +67,7 @@ class Node:
         self._ping_s = ping_s
         self._beat_s = beat_s
         self._port = port
+        self._insecure_storage = insecure_storage
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.service: Service
@@ -98,11 +102,17 @@ class Node:
             key,
             [bind(HOST, self._port)],
             allows_discovery=self._discovery,
-            insecure_storage=True,
+            insecure_storage=self._insecure_storage,
             environ={},
             ports=self._ports,
             ping_s=self._ping_s,
             beat_s=self._beat_s,
+            login=lambda: LoginHere(
+                DesktopEntry(self._paths.state_dir / "autostart", ["meshlight"]),
+                None,
+                environ={},
+                has_screen=True,
+            ),
         )
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))

@@ -239,3 +239,15 @@ def test_a_shared_client_that_is_used_after_its_end_leaves_no_connection_open(ap
         assert client.snapshot() == mesh()
     with pytest.raises(RuntimeError, match="closed"):
         client.snapshot()
+
+
+def test_a_shared_client_follows_a_key_that_was_replaced(api: LocalApi) -> None:
+    shared = SharedClient(api.runtime_file)
+    with shared.use() as first:
+        pass
+    api.key = "the-key-after-it"
+    (api.home / "local.key").write_text(api.key)
+    with shared.use() as second:
+        assert second is not first
+        assert second.has_key(api.key)
+    shared.close()

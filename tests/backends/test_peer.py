@@ -315,3 +315,10 @@ def test_the_kind_sends_no_key_and_is_found_by_nobody() -> None:
     assert kind.fields == ()
     assert kind.speaks("gemini/generateContent")
     assert kind.speaks("api/chat")
+
+
+async def test_a_model_that_a_peer_may_fetch_from_far_away_says_how_far() -> None:
+    far = SHARED | {"ring": "cloud", "models": ["m", "far"]}
+    probe = await probe_of(backends=[SHARED, SHARED | {"ring": "company"}, far])
+    assert probe.details == {"m": ModelDetail(ring="cloud"), "far": ModelDetail(ring="cloud")}
+    assert (await probe_of(backends=[SHARED])).details == {}

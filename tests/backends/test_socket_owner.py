@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.backends.socket_owner import Listeners, is_trusted, read_listeners
+from meshlight.backends.socket_owner import (
+    Listeners,
+    is_own,
+    is_trusted,
+    read_connection_owner,
+    read_listeners,
+)
 from meshlight.http_client.address import parse_address
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -86,3 +92,28 @@ def test_where_the_tables_can_t_be_read_nothing_is_told(tmp_path: Path) -> None:
 def test_root_services_and_this_user_are_trusted(uid: int | None, is_good: bool) -> None:
     assert is_trusted(uid) is is_good
     assert is_trusted(os.geteuid())
+
+
+def test_a_real_client_of_this_user_is_this_user_s() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        (host, port), to = client.getsockname(), server.getsockname()[1]
+        assert read_connection_owner(host, port, to) == os.geteuid()
+        assert read_connection_owner(host, port, to - 1) is None
+        assert read_connection_owner("127.0.0.2", port, to) is None
+        assert read_connection_owner("nowhere", port, to) is None
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the lines are those of a little-endian machine")
+def test_a_client_of_another_user_is_told_apart(tmp_path: Path) -> None:
+    client = (
+        f"   0: {LOOPBACK}:9C40 {LOOPBACK}{PORT} 01 00000000:00000000 00:00000000 00000000  1001 0 1 1 0\n"
+    )
+    (tmp_path / "tcp").write_text(HEAD + "rubbish\n" + line(LOOPBACK + PORT, 0) + client)
+    assert read_connection_owner("127.0.0.1", 40_000, 11_434, tmp_path) == 1001
+    assert not is_own(1001)
+    assert is_own(None)
+    assert is_own(0)
+    assert is_own(os.geteuid())

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from meshlight.cli.login import describe, entry_here
 from meshlight.desktop.system.autostart import DesktopEntry
+from meshlight.desktop.system.login import describe, entry_here
 from meshlight.desktop.system.systemd_unit import SystemdUnit
 
 Type = Callable[..., Any]

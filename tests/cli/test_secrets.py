@@ -49,7 +49,7 @@ def test_the_list_says_who_has_a_key_and_never_which(type_words: Type, home: Pat
     assert "Studio" not in said.out
     assert KEY not in said.out + said.err
     [row] = json.loads(type_words("secrets", "list", "--json").out)
-    assert (row["backend"], row["state"], row["place"]) == ("cloud", "present", "keyring")
+    assert (row["backend"], row["state"], row["place"]) == ("cloud", "present", "file")
     (home / "secrets.json").write_text("{}")
     assert "missing" in type_words("secrets", "list").out
 
@@ -101,7 +101,7 @@ def test_a_key_from_the_environment_is_listed_as_such(
 ) -> None:
     monkeypatch.setenv("MESHLIGHT_SECRET_STUDIO", KEY)
     rows = json.loads(type_words("secrets", "list", "--json").out)
-    assert [(r["backend"], r["place"]) for r in rows] == [("studio", "environment"), ("cloud", "keyring")]
+    assert [(r["backend"], r["place"]) for r in rows] == [("studio", "environment"), ("cloud", "file")]
     assert home.exists()
 
 

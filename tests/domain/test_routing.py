@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from meshlight.domain.backend import OK, RING_ORDER, RINGS, Backend, ModelDetail, Reason, Ring
 from meshlight.domain.choice import Prompt, fits
 from meshlight.domain.health import Health, State
-from meshlight.domain.routing import NAME_MAX, Ranking, rank, resolve
+from meshlight.domain.routing import NAME_MAX, Ranking, beyond_bound, rank, resolve
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -230,3 +230,43 @@ def test_of_backends_whose_names_begin_alike_the_shorter_one_is_meant() -> None:
     assert resolve(nodes, "ONE/m") == ("m", ("one",))
     assert resolve(mesh(node("one/two", "m"), node("one", "m")), "one/two/m") == ("m", ("one/two",))
     assert resolve(nodes, "one/") == ("one/", ())
+
+
+@pytest.mark.parametrize(
+    ("bound", "usable"),
+    [
+        (None, ["a", "b", "c"]),
+        ("company", ["a", "b", "c"]),
+        ("lan", ["a", "b"]),
+        ("machine", ["a"]),
+    ],
+)
+def test_no_prompt_goes_beyond_the_bound_whatever_the_rules_say(
+    bound: Ring | None, usable: list[str]
+) -> None:
+    generous = Rule(model="*", spill="cloud", bound="cloud", prefer=("c",))
+    snapshot = mesh(
+        node("a", "m"),
+        node("b", "m", ring="lan"),
+        node("c", "m", ring="company"),
+        routing=Routing(bound=bound, rules=(generous,)),
+    )
+    ranking = rank(snapshot, "m", {}, 0.0)
+    assert sorted(order(ranking)) == usable
+    why = beyond_bound(bound)
+    assert {s.backend for s in ranking.scores if s.why == why} == {"a", "b", "c"} - set(usable)
+
+
+def test_a_stricter_rule_stays_as_it_is() -> None:
+    routing = Routing(bound="lan", rules=(Rule(model="m", bound="machine"), Rule(model="*", bound="cloud")))
+    assert (routing.rule("m").bound, routing.rule("other").bound) == ("machine", "lan")
+    assert Routing(bound="lan").rule("x").bound == "lan"
+
+
+def test_an_account_and_what_lies_behind_a_peer_count_by_how_far_the_prompt_really_goes() -> None:
+    cloud = node("cloud", "m", ring="machine")
+    cloud = replace(cloud, backend=replace(cloud.backend, kind="openai"))
+    peer = replace(node("peer", "m", "n", ring="lan"), details={"m": ModelDetail(ring="cloud")})
+    snapshot = mesh(cloud, peer, routing=Routing(bound="lan"))
+    assert order(rank(snapshot, "m", {}, 0.0)) == []
+    assert order(rank(snapshot, "n", {}, 0.0)) == ["peer"]

@@ -105,6 +105,7 @@ class LocalGateway:
             identity=Identity(version="1.0"),
             url=self.url,
             port=port,
+            is_app_key=lambda _: False,
             is_key=KEY.encode().__eq__,
             prove=lambda _: "",
             settings=lambda: replace(
@@ -128,6 +129,10 @@ class LocalGateway:
                     "prober",
                     "refresher",
                     "backend_admin",
+                    "machine",
+                    "access_keys",
+                    "sessions",
+                    "sign_in",
                     "model_tester",
                     "peers",
                     "welcome",

@@ -59,6 +59,8 @@ TESTED_ELSEWHERE = {
     "gateway/translation/turns": "gateway/translation/anthropic/test_request_history: a request's history",
     "gateway/translation/unknown_fields": "gateway/translation/anthropic/test_request",
     "peers/unpairing": "peers/test_manager: through the manager that unpairs",
+    "service/access_keys": "gateway/control/test_keys: with the whole service",
+    "service/machine": "gateway/control/test_settings: with the whole service",
     "service/settings_store": "service/test_process_reload: with the whole service",
     "service/watchdog": "desktop/test_supervisor_hanging_service: with the supervisor that it reports to",
     "service/wiring": "service/test_process: with the whole service",

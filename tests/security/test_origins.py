@@ -12,6 +12,9 @@ PATHS = [
     "/mesh/backends",
     "/mesh/session",
     PAGE_CHAT,
+    "/mesh/session/request",
+    "/mesh/session/request/answer",
+    "/mesh/keys/local",
 ]
 FOREIGN = [
     "null",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.domain.errors import SecretError
+from meshlight.domain.errors import Conflict, SecretError
 from meshlight.storage.local_key import LocalKey, make_key
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
@@ -159,3 +159,23 @@ def test_a_file_that_the_environment_names_is_read_and_never_changed(path: Path,
     assert stat.S_IMODE(mounted.stat().st_mode) == 0o644
     with pytest.raises(SecretError, match="There is no key file"):
         LocalKey.open(path, {"MESHLIGHT_KEY_FILE": str(tmp_path / "nowhere.key")})
+
+
+def test_a_replaced_key_is_in_the_file_and_the_old_one_is_none_any_more(path: Path) -> None:
+    key = LocalKey.open(path, {})
+    old = key.reveal()
+    key.replace()
+    assert key.reveal() != old
+    assert not key.matches(old)
+    assert LocalKey.open(path, {}).reveal() == key.reveal()
+
+
+def test_a_key_that_comes_from_outside_is_replaced_there(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("k" * 40)
+    (tmp_path / "given").chmod(0o600)
+    for variable, value in (("MESHLIGHT_KEY", "k" * 40), ("MESHLIGHT_KEY_FILE", str(tmp_path / "given"))):
+        key = LocalKey.open(path, {variable: value})
+        assert key.fixed_by == variable
+        with pytest.raises(Conflict, match=variable):
+            key.replace()
+        assert key.matches("k" * 40)

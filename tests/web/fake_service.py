@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from meshlight.domain.api_types import BackendView, Workload
+from meshlight.domain.events import SettingsEvent
 from meshlight.domain.findings import Finding, FindingList
 from meshlight.domain.welcome import Progress, WelcomeView
 from meshlight.gateway.control.kinds import KindList
@@ -32,6 +33,7 @@ from web.fake_chat import FakeAnswer
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_local import local_answer
 from web.fake_peers import peers_answer
+from web.fake_settings import NO_KEYRING, FakeSettings
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
 
@@ -61,8 +63,10 @@ class FakeService(LiveMesh):
         """When set, /mesh answers nothing: requests wait."""
         self.sent_snapshot: Callable[[], Any] = self.snapshot
         """What is sent as the snapshot; another version of the service may send less or more."""
-        self.rules: list[dict[str, Any]] = []
-        """The rules of `/mesh/settings`."""
+        self.settings = FakeSettings()
+        self.lets_in = False
+        """Whether a browser that asks is let in."""
+        self.has_tray = True
         self.routes: list[dict[str, Any]] = []
         """Further lines of `/mesh/route`."""
         self.answers: list[FakeAnswer] = []
@@ -141,6 +145,8 @@ class FakeService(LiveMesh):
                 "set-cookie: meshlight_session=open; HttpOnly; SameSite=Strict; Path=/\r\n" if right else ""
             )
             self._answer(writer, 204 if right else 401, b"", "application/json", extra)
+        elif path.startswith("/mesh/session/request"):
+            self._ask_to_be_let_in(writer, path)
         elif path.startswith("/mesh") and locked:
             self._answer(
                 writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
@@ -185,6 +191,16 @@ class FakeService(LiveMesh):
             task.cancel()
         await asyncio.gather(*done, *pending, return_exceptions=True)
 
+    def _ask_to_be_let_in(self, writer: asyncio.StreamWriter, path: str) -> None:
+        """Answer a browser without a key that asks to be let in."""
+        if not path.endswith("/answer"):
+            asked = {"code": "4821", "left_s": 60, "tray": self.has_tray}
+            self._answer(writer, 200, msgspec.json.encode(asked), "application/json")
+            return
+        cookie = "set-cookie: meshlight_session=open; HttpOnly; SameSite=Strict; Path=/\r\n"
+        body = b'{"allowed":true}' if self.lets_in else b'{"allowed":false}'
+        self._answer(writer, 200, body, "application/json", cookie if self.lets_in else "")
+
     async def _mesh(
         self, method: str, path: str, body: bytes, query: dict[str, list[str]]
     ) -> tuple[int, object]:
@@ -212,8 +228,8 @@ class FakeService(LiveMesh):
             ]
             routes += self.routes
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
-        if parts == ["settings"]:
-            return 200, self._settings(sent)
+        if parts[0] in {"settings", "keys"} or (method, parts) == ("DELETE", ["history"]):
+            return self._settings(method, parts, sent)
         if parts == ["backends"] and method == "POST":
             return self._add(sent)
         if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
@@ -241,6 +257,18 @@ class FakeService(LiveMesh):
             self.remove("demo-1")
         return 200, self.welcome
 
+    def _settings(self, method: str, parts: list[str], sent: dict[str, Any]) -> tuple[int, object]:
+        """Answer with the settings, after a change if one was sent, which every page is told."""
+        if parts == ["history"]:
+            return 204, {}
+        answer = self.settings.answer(method, parts, sent)
+        for rule in sent.get("routing", {}).get("rules", ()):
+            for ident in rule.get("also", ()):
+                self.use(rule["model"], ident)
+        if method != "GET" and answer[0] < 300:
+            self.publish(lambda seq: SettingsEvent(seq=seq))
+        return answer
+
     _answers: ClassVar[dict[str, Callable[..., tuple[int, object]]]] = {
         "models": local_answer,
         "peers": peers_answer,
@@ -248,17 +276,10 @@ class FakeService(LiveMesh):
         "demo": _switch_demo,
     }
 
-    def _settings(self, sent: dict[str, Any]) -> object:
-        """Answer with the settings, after a change if one was sent."""
-        if sent:
-            self.rules = sent["routing"]["rules"]
-            for rule in self.rules:
-                for ident in rule.get("also", ()):
-                    self.use(rule["model"], ident)
-        return {"routing": {"policy": "local-first", "aliases": {}, "rules": self.rules}}
-
     def _add(self, sent: dict[str, Any]) -> tuple[int, object]:
         """Add a backend, unless it is one that refuses."""
+        if sent.get("api_key") and self.settings.lacks_keyring():
+            return 409, {"error": NO_KEYRING}
         if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
             return 422, {"error": culprit}
         view = BackendView(

@@ -33,7 +33,7 @@ async def test_without_a_session_it_asks_for_the_key_and_names_the_easy_way(brow
     service = FakeService(mesh(10, 60))
     service.key = "right"
     async with open_fake(browser, service, cards=False, expect_errors=True) as page:
-        await expect(page.locator("#session pre")).to_have_text("meshlight open")
+        await expect(page.locator("#session code").first).to_have_text("meshlight open")
         await page.locator("#key").fill("wrong")
         await page.keyboard.press("Enter")
         await expect(page.locator("#key-error")).to_contain_text("not the key")

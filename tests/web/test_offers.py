@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec import json
 from msgspec.structs import replace
 from playwright.async_api import Browser, Locator, Page, expect
 
 from meshlight.domain.api_types import HealthView
+from meshlight.domain.rules import Rule
 from web.fake_peers import BO, peer, simulated
 from web.fake_service import FakeService
 from web.page_driver import card, open_fake
@@ -16,6 +18,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 WHY = "A peer offers this model too, and it is not used: Ollama, which you have added, has it."
 HOW = 'To use both: `also = ["peer-3"]` in a rule for this model, or the model in the peer\'s `use`.'
+
+
+def as_sent(rule: Rule) -> Any:
+    """Return a rule as a browser sends one that it was told."""
+    return json.decode(json.encode(rule))
 
 
 def service(**of_the_peer: Any) -> FakeService:
@@ -68,8 +75,8 @@ async def test_an_offer_is_muted_on_the_map_named_in_legend_panel_and_table(brow
 
 async def test_the_panel_says_why_and_uses_the_offer_by_a_rule_of_its_own(browser: Browser) -> None:
     scenario = service()
-    other = {"model": "other", "pin": ["ollama-1"]}
-    scenario.rules = [other]
+    other = Rule(model="other", pin=("ollama-1",))
+    scenario.settings.set_rules(other)
     async with open_fake(browser, scenario) as page:
         await chip(page, "ollama-1").click()
         offers = page.locator("#panel .offers li")
@@ -85,18 +92,22 @@ async def test_the_panel_says_why_and_uses_the_offer_by_a_rule_of_its_own(browse
         await expect(page.locator("#panel .others")).to_contain_text("studio-mac")
         await expect(page.locator("#panel-title")).to_be_focused()
         assert patches(scenario) == [
-            ("/mesh/settings", {"routing": {"rules": [other, {"model": "own-1b", "also": ["peer-3"]}]}})
+            (
+                "/mesh/settings",
+                {"routing": {"rules": [as_sent(other), {"model": "own-1b", "also": ["peer-3"]}]}},
+            )
         ]
 
 
 async def test_a_rule_of_this_model_gets_the_backend_and_keeps_the_rest(browser: Browser) -> None:
     scenario = service()
-    scenario.rules = [{"model": "own-1b", "also": ["mlx-9"], "bound": "lan"}]
+    before = Rule(model="own-1b", also=("mlx-9",), bound="lan")
+    scenario.settings.set_rules(before)
     async with open_fake(browser, scenario) as page:
         await chip(page, "ollama-1").click()
         await page.get_by_role("button", name="Use it").click()
         await expect(chip(page, "peer-3")).to_have_class("card chip")
-        rule = {"model": "own-1b", "also": ["mlx-9", "peer-3"], "bound": "lan"}
+        rule = as_sent(replace(before, also=("mlx-9", "peer-3")))
         assert patches(scenario) == [("/mesh/settings", {"routing": {"rules": [rule]}})]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from meshlight.domain.api_types import (
     CheckReport,
     Identity,
     ModelTestReport,
+    PendingSignIn,
     RefreshProgress,
     RouteExplanation,
     SignInFile,
@@ -37,13 +39,14 @@ from meshlight.domain.api_types import (
 )
 from meshlight.domain.app_views import AppList
 from meshlight.domain.config import Runtime
-from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
+from meshlight.domain.errors import Envelope, MeshlightError, RequestError, SecretError, ServiceError
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
 from meshlight.domain.findings import Finding, FindingList
 from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView, LocalView, RepositoryView
 from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import CHALLENGE_BYTES, is_proof
+from meshlight.domain.settings_views import KeyringView, SettingsView
 from meshlight.domain.welcome import Step, WelcomeView
 
 if TYPE_CHECKING:
@@ -128,6 +131,10 @@ class ApiClient:
         """Close the connections."""
         self._http.close()
 
+    def has_key(self, key: str) -> bool:
+        """Whether this is the key that the client shows; the service's may have been replaced since."""
+        return compare_digest(self._http.headers.get("authorization", "").encode(), f"Bearer {key}".encode())
+
     def snapshot(self) -> SnapshotView:
         """Return the current snapshot of the mesh."""
         return self._fetch("GET", "/mesh/snapshot", SnapshotView)
@@ -179,6 +186,26 @@ class ApiClient:
     def can_pause(self) -> bool:
         """Whether this service supports `pause`."""
         return "paused" in self._fetch("GET", "/mesh/settings", dict[str, object])
+
+    def settings(self) -> SettingsView:
+        """Return the settings."""
+        return self._fetch("GET", "/mesh/settings", SettingsView)
+
+    def change_settings(self, body: Mapping[str, object]) -> SettingsView:
+        """Change the given settings; either all of them or none."""
+        return self._fetch("PATCH", "/mesh/settings", SettingsView, body)
+
+    def keyring(self) -> KeyringView:
+        """Return where the keys of backends are kept."""
+        return self._fetch("GET", "/mesh/settings/keyring", KeyringView)
+
+    def pending_sign_in(self) -> PendingSignIn:
+        """Return the browser that asks to be let in; its code is empty if none does."""
+        return self._fetch("GET", "/mesh/session/request", PendingSignIn)
+
+    def answer_sign_in(self, code: str, *, allow: bool) -> None:
+        """Let the browser in that shows this code, or turn it away."""
+        self._request("POST", f"/mesh/session/request/{'allow' if allow else 'refuse'}", {"code": code})
 
     def route(self, model: str, tokens: int = 0) -> RouteExplanation:
         """Return which backend would answer a request of so many tokens for `model` now, and why not the others."""
@@ -426,8 +453,8 @@ class ApiClient:
 class SharedClient:
     """One client for a program that lives long, usable from any thread.
 
-    It connects at first use and is reused until the service is started again, so its open connection needs no
-    second proof. A connection that was lost in between is opened and proven again.
+    It connects at first use and is reused until the service is started again or its key is replaced, so its open
+    connection needs no second proof. A connection that was lost in between is opened and proven again.
     """
 
     def __init__(self, runtime_file: Path) -> None:
@@ -459,7 +486,11 @@ class SharedClient:
 
     def _connected(self) -> ApiClient:
         runtime = read_runtime(self._runtime_file)
-        if self._client is not None and self._client.runtime == runtime:
+        if (
+            self._client is not None
+            and self._client.runtime == runtime
+            and self._client.has_key(_read_key(Path(runtime.key_file)))
+        ):
             return self._client
         self._client = None
         self._close_unused()
@@ -622,8 +653,10 @@ def _error(response: httpx.Response) -> MeshlightError:
         title = f"The service answered {response.status_code} to {response.request.url.path}."
         # A model's own server refuses a request in words of its own.
         return RequestError(f"{title} {refusal_text(response.content)}".strip())
-    error_type = _ERRORS.get(failure.code, RequestError)
-    return error_type(failure.message.removesuffix(failure.hint).rstrip(), failure.hint)
+    title = failure.message.removesuffix(failure.hint).rstrip()
+    if failure.code == SecretError.code:
+        return SecretError("refused", title, failure.hint)  # the state is not told
+    return _ERRORS.get(failure.code, RequestError)(title, failure.hint)
 
 
 def _peer(id_: str) -> str:

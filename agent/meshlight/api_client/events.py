@@ -16,6 +16,8 @@ from meshlight.domain.events import (
     LocalEvent,
     PeersEvent,
     RefreshEvent,
+    SettingsEvent,
+    SignInRequestEvent,
     TopologyEvent,
     TrafficEvent,
 )
@@ -32,6 +34,8 @@ _ITEM_TYPES: dict[str, type[FeedItem]] = {
     "incident": IncidentEvent,
     "peers": PeersEvent,
     "local": LocalEvent,
+    "settings": SettingsEvent,
+    "sign-in": SignInRequestEvent,
 }
 
 

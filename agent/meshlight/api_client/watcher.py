@@ -16,19 +16,22 @@ from msgspec.structs import replace
 from meshlight.api_client.client import ApiClient
 from meshlight.api_client.events import FeedItem
 from meshlight.api_client.local_mirror import LocalMirror
-from meshlight.domain.api_types import SnapshotView
+from meshlight.domain.api_types import PendingSignIn, SnapshotView
 from meshlight.domain.errors import MeshlightError, RequestError
 from meshlight.domain.events import (
     HealthEvent,
     LocalEvent,
     PeersEvent,
     RefreshEvent,
+    SettingsEvent,
+    SignInRequestEvent,
     TopologyEvent,
     TrafficEvent,
 )
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
+from meshlight.domain.settings_views import SettingsView
 
 RETRY_DELAY_S = 1.0
 
@@ -54,6 +57,20 @@ class LocalModelsReceived(Struct, frozen=True):
     local: LocalView
 
 
+class SettingsReceived(Struct, frozen=True):
+    """The current settings of the service with this instance id."""
+
+    instance: str
+    settings: SettingsView
+
+
+class SignInReceived(Struct, frozen=True):
+    """The browser that asks the service with this instance id to be let in, if one does."""
+
+    instance: str
+    pending: PendingSignIn
+
+
 class RefreshProgressed(Struct, frozen=True):
     """The progress of a refresh, whoever started it."""
 
@@ -67,7 +84,15 @@ class FeedLost(Struct, frozen=True):
     instance: str
 
 
-FeedUpdate = SnapshotReceived | PeersReceived | LocalModelsReceived | RefreshProgressed | FeedLost
+FeedUpdate = (
+    SnapshotReceived
+    | PeersReceived
+    | LocalModelsReceived
+    | SettingsReceived
+    | SignInReceived
+    | RefreshProgressed
+    | FeedLost
+)
 
 
 def watch(runtime_file: Path, instance: str, notify: Callable[[FeedUpdate], None]) -> None:
@@ -105,11 +130,9 @@ def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None
     for event in client.events():
         if _may_hide_local_changes(event, local) and (view is None or local is not None):
             local = _fetch_local_models(client, notify)
-        if isinstance(event, RefreshEvent):
-            notify(RefreshProgressed(event.done, event.total))
-        elif isinstance(event, PeersEvent):
-            notify(PeersReceived(instance, event.peers))
-        elif isinstance(event, LocalEvent):
+        if _report_simple(client, event, notify):
+            continue
+        if isinstance(event, LocalEvent):
             if local is not None:
                 notify(LocalModelsReceived(instance, local.apply(event)))
         elif not isinstance(event, TrafficEvent):
@@ -118,14 +141,38 @@ def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None
                 continue
             if view is None:
                 _fetch_peers(client, notify)
+            if isinstance(event, SnapshotView):  # the first one, or after a gap in the feed
+                _fetch_settings(client, notify)
             before, view = view, _apply_event(view, event) or client.snapshot()
             if view != before:
                 notify(SnapshotReceived(instance, view))
 
 
+def _report_simple(client: ApiClient, event: FeedItem, notify: Callable[[FeedUpdate], None]) -> bool:
+    """Report an event that needs nothing but itself; returns whether it was one."""
+    instance = client.runtime.instance
+    if isinstance(event, RefreshEvent):
+        notify(RefreshProgressed(event.done, event.total))
+    elif isinstance(event, PeersEvent):
+        notify(PeersReceived(instance, event.peers))
+    elif isinstance(event, SettingsEvent):
+        _fetch_settings(client, notify)
+    elif isinstance(event, SignInRequestEvent):
+        notify(SignInReceived(instance, PendingSignIn(code=event.code, left_s=event.left_s)))
+    else:
+        return False
+    return True
+
+
 def _fetch_peers(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
     with suppress(RequestError):  # an older service has no peers
         notify(PeersReceived(client.runtime.instance, client.peers()))
+
+
+def _fetch_settings(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
+    with suppress(MeshlightError):  # an older service tells less; an end of it is noticed elsewhere
+        notify(SettingsReceived(client.runtime.instance, client.settings()))
+        notify(SignInReceived(client.runtime.instance, client.pending_sign_in()))
 
 
 def _fetch_local_models(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> LocalMirror | None:

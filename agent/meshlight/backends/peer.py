@@ -25,7 +25,7 @@ from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import LOAD_MAX_S, SLOTS_MAX, WORD_MAX, number, short_text, tokens
 from meshlight.backends.model_control import ask
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
-from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
+from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail, Reason, Ring, is_model_id
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import Conflict, ConnectError, NotFound, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
@@ -303,6 +303,8 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
         for model, detail in shared.details.items():
             known_so_far = details.get(model)
             details[model] = detail if known_so_far is None else _together(known_so_far, detail)
+        for model in shared.models if RING_ORDER[shared.ring] > RING_ORDER["lan"] else ():
+            details[model] = _reaching(details.get(model, ModelDetail()), shared.ring)
     known = frozenset(models)
     down = backends if catalog.paused else [shared for shared in backends if shared.state == "unhealthy"]
     unusable = {
@@ -366,6 +368,11 @@ def _together(first: ModelDetail, second: ModelDetail) -> ModelDetail:
         waiting=(first.waiting or 0) + (second.waiting or 0) if are_full else None,
         load_s=first.load_s if second.load_s is None else second.load_s,
     )
+
+
+def _reaching(detail: ModelDetail, ring: Ring) -> ModelDetail:
+    """Return the detail of a model that a backend of this ring serves too."""
+    return replace(detail, ring=max(detail.ring or ring, ring, key=lambda one: RING_ORDER[one]))
 
 
 def _clean_detail(detail: ModelDetail) -> ModelDetail:

@@ -73,6 +73,40 @@ def read_listeners(tables: Path = PROC_NET) -> Listeners:
     return Listeners(tuple(found))
 
 
+def read_connection_owner(host: str, port: int, to_port: int, tables: Path = PROC_NET) -> int | None:
+    """Return the user id of the program whose socket at `host`:`port` is connected to a port here.
+
+    None if the system does not show it. Call it in a thread, as `read_listeners`.
+    """
+    try:
+        local = ip_address(host)
+    except ValueError:
+        return None
+    for name in ("tcp", "tcp6") if HAS_SOCKET_OWNERS else ():
+        try:
+            with (tables / name).open(encoding="ascii", errors="replace") as lines:
+                for line in lines:
+                    words = line.split(maxsplit=8)
+                    if len(words) < 8 or not _AT.fullmatch(words[1]) or not _AT.fullmatch(words[2]):
+                        continue
+                    at, _, own_port = words[1].partition(":")
+                    if (
+                        int(own_port, 16) == port
+                        and int(words[2].partition(":")[2], 16) == to_port
+                        and words[7].isdecimal()
+                        and _ip(at) == local
+                    ):
+                        return int(words[7])
+        except OSError:
+            continue
+    return None
+
+
+def is_own(owner: int | None) -> bool:
+    """Whether an account is this user's, or root's, or unknown."""
+    return owner is None or owner in {0, _own_uid()}
+
+
 def _listener(line: str) -> Listener | None:
     words = line.split(maxsplit=8)
     if len(words) < 8 or words[3] != _LISTENING or not _AT.fullmatch(words[1]) or not words[7].isdecimal():

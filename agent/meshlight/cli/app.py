@@ -54,6 +54,7 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
         "backends": Command("backends:backends", "List, add, change, remove and check backends."),
         "link": Command("link:link", "Open a meshlight:// link."),
         "login": Command("login:login", "Start Meshlight at login, or stop doing so."),
+        "settings": Command("settings:settings", "Show and change the settings."),
         "secrets": Command("secrets:secrets", "List, set and remove the API keys of backends."),
     },
     "Other machines": {

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from meshlight.backends.base import NOT_ADDED, BackendKind, Field
 from meshlight.backends.kinds import KINDS, kind_of
+from meshlight.cli.key_storage import with_storage
 from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
@@ -99,7 +100,7 @@ def add(  # noqa: PLR0913 -- an option each
         given = fields if secret is None else fields | {"api_key": secret}
         body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
         try:
-            added = client.add(body)
+            added = with_storage(client, lambda: client.add(body))
         except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
             more += "--model names one. " if "name its models" in error.hint else ""
@@ -201,7 +202,7 @@ def set_(  # noqa: PLR0913 -- an option each
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         body |= {} if secret is None else {"api_key": secret}
         try:
-            changed = client.change(backend.id, body)
+            changed = with_storage(client, lambda: client.change(backend.id, body))
         except BackendCheckFailed as error:
             more = "To save the change anyway: --save-anyway."
             raise BackendCheckFailed(error.title, f"{error.hint} {more}".strip()) from error

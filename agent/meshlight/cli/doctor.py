@@ -64,7 +64,7 @@ def _findings() -> Iterator[Finding]:
     finding, config = checks.check_config(paths)
     yield finding
     yield from checks.check_folder(paths)
-    yield from checks.check_keyring(paths, config.backends)
+    yield from checks.check_keyring(paths, config)
     service = checks.check_service(paths, config.port)
     yield from service.findings
     yield checks.check_proxies(os.environ)

@@ -25,7 +25,6 @@ from meshlight.backends.kinds import ring_for
 from meshlight.cli.output.models import why_unusable
 from meshlight.cli.ports import how_to_find, is_port_free, port_owner
 from meshlight.domain.api_types import BackendView, SnapshotView
-from meshlight.domain.backend import Backend
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.errors import ConfigError, MeshlightError, RequestError, SecretError, ServiceError
 from meshlight.domain.findings import Finding as Symptom
@@ -129,9 +128,30 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
             local: LocalView | None = None
             with suppress(RequestError):  # an older service has no models of its own
                 local = client.local_models()
-            return ServiceReport((message, *notices), view, local, check_requests(client))
+            found = (message, *notices, *check_settings(client))
+            return ServiceReport(found, view, local, check_requests(client))
     except ServiceError as error:
         return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
+
+
+def check_settings(client: ApiClient) -> tuple[Finding, ...]:
+    """Return what the settings have to tell: a newer version, if the user wants to know, and a choice to make."""
+    try:
+        settings = client.settings()
+    except MeshlightError:
+        return ()  # an older service
+    found = []
+    if settings.update is not None:
+        version, url = sanitize(settings.update.version), sanitize(settings.update.url)
+        found.append(warning(f"Version {version} of Meshlight is out; this is {__version__}.", url))
+    if settings.asks_key_storage:
+        found.append(
+            warning(
+                "A key could not be stored: this machine has no keyring, and you have not chosen a file.",
+                "Choose in Settings, or: meshlight settings set key_storage file",
+            )
+        )
+    return tuple(found)
 
 
 def check_requests(client: ApiClient) -> tuple[Finding, ...]:
@@ -378,19 +398,19 @@ PROBE_ID = "doctor"
 """The id of a backend that has no secret: reading it shows whether the keyring answers, and changes nothing."""
 KEYRING_FIXES = (
     "Install and unlock a keyring (GNOME Keyring, KWallet, KeePassXC); or give each key in the environment as "
-    "MESHLIGHT_SECRET_<ID>; or start the service with --insecure-storage."
+    "MESHLIGHT_SECRET_<ID>; or keep keys in a file that only you can read: "
+    "meshlight settings set key_storage file"
 )
 
 
-def check_keyring(paths: Paths, backends: Sequence[Backend]) -> list[Finding]:
+def check_keyring(paths: Paths, config: Config) -> list[Finding]:
     """Check that API keys can be stored, and that those of these backends are there."""
-    backends_with_key = [backend for backend in backends if backend.has_secret]
-    return asyncio.run(_check_secrets(paths, backends_with_key))
+    return asyncio.run(_check_secrets(paths, config))
 
 
-async def _check_secrets(paths: Paths, backends_with_key: Sequence[Backend]) -> list[Finding]:
-    is_plain = paths.secrets_file.exists()
-    secrets = Secrets(file=paths.secrets_file, insecure=is_plain)
+async def _check_secrets(paths: Paths, config: Config) -> list[Finding]:
+    backends_with_key = [backend for backend in config.backends if backend.has_secret]
+    secrets = Secrets.without_service(paths.secrets_file, config.key_storage)
     found: list[Finding] = []
     try:
         await secrets.get(PROBE_ID)
@@ -400,8 +420,10 @@ async def _check_secrets(paths: Paths, backends_with_key: Sequence[Backend]) -> 
         found.append(warning(error.title, KEYRING_FIXES))
     else:
         found.append(
-            warning(f"API keys are stored in a plain file, {paths.secrets_file}.", "A keyring is safer.")
-            if is_plain
+            passed(f"API keys are kept in a file, as you chose: {paths.secrets_file}.")
+            if config.key_storage == "file"
+            else warning(f"API keys are stored in a plain file, {paths.secrets_file}.", "A keyring is safer.")
+            if secrets.is_file
             else passed("The keyring answers.")
         )
     for backend in backends_with_key:

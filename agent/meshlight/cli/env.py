@@ -12,8 +12,8 @@ from meshlight.api_client.client import read_runtime
 from meshlight.cli.service_client import connect_service
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.system.instance_signal import signal_instance
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.screen import has_screen
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.domain.app_recipes import (
     Variables,

@@ -4,8 +4,8 @@ import click
 
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.instance_signal import signal_instance
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.screen import has_screen
 from meshlight.desktop.system.url_handler import link_handler_here
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import with_node

@@ -1,19 +1,11 @@
 """The command `meshlight login`, which starts Meshlight at login or stops doing so."""
 
-import os
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import click
 
-from meshlight.desktop.system.autostart import Autostart, autostart_here
-from meshlight.desktop.system.opener import has_screen
-from meshlight.desktop.system.process import program
-from meshlight.desktop.system.systemd_unit import SystemdUnit, systemd_unit_here
-from meshlight.domain.errors import BadRequest, MeshlightError
-
-PANEL_WAIT_S: Final = 30
-"""How long the icon waits at login for the desktop's panel."""
+from meshlight.desktop.system.login import describe, entry_here, login_here, unit_here
+from meshlight.desktop.system.systemd_unit import SystemdUnit
 
 
 @click.command(
@@ -33,53 +25,14 @@ def login(*, state: Literal["on", "off"] | None, service: bool) -> None:
 
     Without `on` or `off`, this prints which is set.
     """
-    entry, unit = entry_here(), unit_here()
     if state is None:
-        click.echo("\n".join(describe(entry, unit)))
+        click.echo("\n".join(describe(entry_here(), unit_here())))
         return
-    if state == "off":
-        _switch([one for one in (entry, unit) if one is not None and one.is_on], on=False)
+    chosen = login_here().switch(on=state == "on", service=service)
+    if chosen is None:
         click.echo("Meshlight does not start at login.")
-        return
-    if os.environ.get("MESHLIGHT_HOME"):
-        raise BadRequest(
-            "MESHLIGHT_HOME is set here, and a program that starts at login doesn't have it.",
-            "Unset it first: Meshlight then uses your own folders.",
-        )
-    if service or not has_screen():
-        if unit is None:
-            raise BadRequest(
-                "This machine has neither a desktop nor systemd to start Meshlight at login.",
-                "Let its own supervisor run: meshlight serve --quiet",
-            )
-        _switch([unit], on=True)
+    elif isinstance(chosen, SystemdUnit):
         click.echo("The service starts at login. Start it now with: systemctl --user start meshlight")
         click.echo("To start it with the machine instead: loginctl enable-linger")
-    elif entry is not None:
-        _switch([entry], on=True)
+    else:
         click.echo("Meshlight starts at login, as an icon in the tray.")
-
-
-def entry_here() -> Autostart | None:
-    """Return this desktop's autostart entry for the tray; without the options of today's run."""
-    return autostart_here(program("tray", "--patience", str(PANEL_WAIT_S), windowed=True))
-
-
-def unit_here() -> SystemdUnit | None:
-    """Return this user's systemd unit for the service; None where there is no systemd."""
-    return systemd_unit_here(program("serve", "--quiet"))
-
-
-def describe(entry: Autostart | None, unit: SystemdUnit | None) -> list[str]:
-    """Return what starts at login, one line each."""
-    lines = ["The icon in the tray starts at login."] if entry is not None and entry.is_on else []
-    lines += ["The service starts at login, by systemd."] if unit is not None and unit.is_on else []
-    return lines or ["Meshlight does not start at login."]
-
-
-def _switch(entries: Sequence[Autostart | SystemdUnit], *, on: bool) -> None:
-    try:
-        for entry in entries:
-            entry.switch(on=on)
-    except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error

@@ -9,14 +9,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from meshlight.api_client.client import ApiClient
 from meshlight.backends.kinds import ring_for
+from meshlight.cli.key_storage import choose_storage, with_storage
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.service_client import print_json
 from meshlight.domain.backend import Backend
-from meshlight.domain.errors import BadRequest, NotFound, ServiceError
+from meshlight.domain.errors import BadRequest, NotFound, SecretError, ServiceError
 from meshlight.domain.text import sanitize
 from meshlight.http_client.address import parse_address
 from meshlight.storage.config.file import ConfigFile
@@ -33,7 +35,8 @@ Examples:
   meshlight secrets list
   pass show studio | meshlight secrets set studio
 
-API keys are stored in the system's keyring, never in the configuration file."""
+API keys are stored in the system's keyring, or in a file of their own where you chose that; never in the
+configuration file."""
 )
 def secrets() -> None:
     """List, set and remove the API keys of backends."""
@@ -55,7 +58,7 @@ def list_(*, as_json: bool) -> None:
             given = store.in_environment(backend.id)
             if backend.has_secret or given:
                 fact = await store.check(backend.id)
-                source = "environment" if given else "keyring"
+                source = "environment" if given else "file" if store.is_file else "keyring"
                 found.append(
                     {
                         "backend": backend.id,
@@ -107,10 +110,9 @@ def set_(*, backend: str) -> None:
     service = _service()
     if service is not None:
         with service:  # the service uses the new key at once, and only it writes the configuration
-            service.change(chosen.id, {"api_key": value})
+            with_storage(service, lambda: service.change(chosen.id, {"api_key": value}))
     else:
-        origin = parse_address(chosen.url).origin
-        _with_secrets(lambda store: store.set(chosen.id, value, origin=origin))
+        _store(chosen, value)
         _save_has_secret(chosen, has_secret=True)
     click.echo(f"The API key of {sanitize(chosen.name)} is saved.")
 
@@ -133,6 +135,27 @@ def remove(*, backend: str) -> None:
         _with_secrets(lambda store: store.remove(chosen.id))
         _save_has_secret(chosen, has_secret=False)
     click.echo(f"The API key of {sanitize(chosen.name)} is removed.")
+
+
+def _store(backend: Backend, value: str) -> None:
+    """Store the key without the service; where there is no keyring, ask once whether a file may have it."""
+    origin = parse_address(backend.url).origin
+
+    def store() -> None:
+        _with_secrets(lambda store: store.set(backend.id, value, origin=origin))
+
+    try:
+        store()
+    except SecretError as error:
+        config, _ = _file().load_or_last_good()
+        if error.state != "no-keyring" or config.key_storage != "ask":
+            raise
+        choice = choose_storage(Paths.here().secrets_file)
+        if choice is not None:
+            _file().change(lambda old: replace(old, key_storage=choice))
+        if choice != "file":
+            raise
+        store()
 
 
 def _prompt_key(backend: Backend) -> str:
@@ -182,8 +205,6 @@ def _service() -> ApiClient | None:
 
 def _save_has_secret(backend: Backend, *, has_secret: bool) -> None:
     """Save in the configuration whether the backend has a key."""
-    from msgspec.structs import replace  # noqa: PLC0415 -- only where no service does it
-
     if backend.has_secret != has_secret:
         _file().put_backend(replace(backend, has_secret=has_secret))
 
@@ -193,7 +214,8 @@ def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
 
     async def run() -> T:
         paths = Paths.here()
-        store = Secrets(file=paths.secrets_file, insecure=paths.secrets_file.exists())
+        config, _ = _file().load_or_last_good()
+        store = Secrets.without_service(paths.secrets_file, config.key_storage)
         try:
             return await work(store)
         finally:

@@ -22,9 +22,9 @@ from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_con
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.ports import free_port
 from meshlight.cli.service_client import print_json
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
-from meshlight.domain.config import HOST
+from meshlight.desktop.system.screen import has_screen
+from meshlight.domain.config import HOST, Config
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.text import sanitize
 from meshlight.simulator.engine import SimulatedEngine
@@ -267,7 +267,7 @@ def web_view() -> str:
 def _check_keyring() -> Finding:
     with tempfile.TemporaryDirectory(prefix="meshlight-selftest-") as folder:
         path = Path(folder)
-        return check_keyring(Paths.under(config_dir=path, state_dir=path, log_dir=path), [])[0]
+        return check_keyring(Paths.under(config_dir=path, state_dir=path, log_dir=path), Config())[0]
 
 
 def check_mdns() -> Finding:

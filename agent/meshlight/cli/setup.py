@@ -3,7 +3,6 @@
 How far the user has come is kept by the service, so that terminal and page go on where the other one stopped.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,14 +13,14 @@ from rich.text import Text
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.backend_form import add, models_of
 from meshlight.cli.chat import Conversation
-from meshlight.cli.login import describe, entry_here, login, unit_here
+from meshlight.cli.login import login
 from meshlight.cli.model_pull import pull
 from meshlight.cli.output.chat import chat_models
 from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.pairing import pair
 from meshlight.cli.start import connect_or_start
-from meshlight.desktop.system.opener import has_screen
+from meshlight.desktop.system.login import NOTHING_STARTS, login_here
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.cloud_keys import PROVIDERS, Provider, provider_of
 from meshlight.domain.errors import BadRequest, MeshlightError
@@ -188,16 +187,13 @@ class _Setup:
 
     def _offer_login(self) -> None:
         """Ask once, ever, whether to start at login."""
-        entry, unit = entry_here(), unit_here()
-        is_on = any(one is not None and one.is_on for one in (entry, unit))
-        can = not os.environ.get("MESHLIGHT_HOME") and (unit if not has_screen() else entry) is not None
-        asked = self._client.welcome().login_asked
-        if not can and not is_on:
+        now = login_here().view()
+        if not now.can and not now.on:
             self._client.end_welcome(is_over=True)
             return
         self._title("4. At login")
-        if is_on or asked:
-            click.echo("\n".join(describe(entry, unit)))
+        if now.on or self._client.welcome().login_asked:
+            click.echo(now.text if now.on else NOTHING_STARTS)
             click.echo("Change that with: meshlight login on, or off.")
         elif click.confirm("Start Meshlight at login? This is asked only once", default=False):
             self._run(login, state="on", service=False)

@@ -10,8 +10,8 @@ import click
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.output.console import new_console
 from meshlight.cli.service_client import connect_service
-from meshlight.desktop.system.opener import has_screen
 from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.screen import has_screen
 from meshlight.domain.errors import ServiceError
 from meshlight.storage.paths import Paths
 

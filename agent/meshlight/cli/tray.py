@@ -13,13 +13,13 @@ import click
 
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.env import environment, usual_shell
-from meshlight.cli.login import entry_here
 from meshlight.cli.ports import free_port, is_port_free
 from meshlight.cli.service_options import service_options
 from meshlight.desktop.supervisor import ServiceStatus, Supervisor
 from meshlight.desktop.system.clipboard import copy
 from meshlight.desktop.system.instance_signal import ActivationListener, signal_instance
 from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.login import entry_here
 from meshlight.desktop.system.opener import open_file
 from meshlight.desktop.system.process import end_with_parent, program
 from meshlight.desktop.tray.app import TrayApp

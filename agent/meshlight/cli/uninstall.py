@@ -13,9 +13,9 @@ from platformdirs import PlatformDirs
 from meshlight.cli.app_settings import AppSettings
 from meshlight.cli.desktop import switch_entries
 from meshlight.cli.doctor_checks import check_config
-from meshlight.cli.login import entry_here, unit_here
 from meshlight.cli.quit import end_all
 from meshlight.desktop.system.files_made import remove_empty
+from meshlight.desktop.system.login import entry_here, unit_here
 from meshlight.domain.client_apps import APPS
 from meshlight.domain.errors import BadRequest, MeshlightError, SecretError
 from meshlight.storage.node_identity import OWNER
@@ -106,7 +106,7 @@ async def _remove_secrets(paths: Paths) -> tuple[list[str], list[str]]:
     """Remove the keys of all backends and this node's own; returns whose were removed, and what failed."""
     _, config = check_config(paths)
     removed, problems = [], []
-    secrets = Secrets(file=paths.secrets_file, insecure=paths.secrets_file.exists())
+    secrets = Secrets.without_service(paths.secrets_file, config.key_storage)
     ids = [backend.id for backend in config.backends if backend.has_secret]
     for id_ in (*ids, *([OWNER] if (paths.state_dir / "peers").is_dir() else [])):
         try:

@@ -302,6 +302,14 @@ class SignInLink(Struct, frozen=True):
     url: str
 
 
+class PendingSignIn(Struct, frozen=True, kw_only=True):
+    """A browser that asks to be let in now; with an empty code, none does."""
+
+    code: str = ""
+    """Four digits, shown in the browser and in the tray."""
+    left_s: float = 0.0
+
+
 class SignInFile(Struct, frozen=True):
     """`POST /mesh/session/file`: a file that opens the page once, within a minute, in a browser given its path."""
 

@@ -119,6 +119,8 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Requests of all its clients that wait in its own queue; None for none."""
     load_s: float | None = None
     """Seconds that its last load took."""
+    ring: Ring | None = None
+    """How far a prompt may travel behind a peer, where that is beyond its network."""
     quantization: str = ""
     """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""

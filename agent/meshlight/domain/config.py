@@ -82,6 +82,10 @@ class LocalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     models: tuple[LocalModelSettings, ...] = ()
 
 
+KeyStorage = Literal["ask", "keyring", "file"]
+"""Where the keys of backends are kept: `ask` means the keyring, and a question where there is none."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration, valid by construction; secrets are never in it."""
 
@@ -92,6 +96,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether `/v1` requires the local key; False opens it to every program on this machine."""
     paused: bool = False
     """Whether requests are rejected; the backends are still probed."""
+    key_storage: KeyStorage = "ask"
+    notifications: bool = True
+    """Whether the tray shows notifications."""
+    keep_history: bool = True
+    """Whether the last hour of each backend is remembered."""
+    check_updates: bool = False
+    """Whether the release feed is looked at once a day."""
     allowed_hosts: tuple[str, ...] = ()
     """Other host names of this service, with the local key only."""
     allowed_origins: tuple[str, ...] = ()

@@ -14,7 +14,18 @@ from meshlight.domain.local_views import DownloadView, LocalModelView, MemoryVie
 from meshlight.domain.peers import PeersView
 from meshlight.domain.snapshot import Light
 
-EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers", "local"]
+EventName = Literal[
+    "snapshot",
+    "health",
+    "topology",
+    "traffic",
+    "refresh",
+    "incident",
+    "peers",
+    "local",
+    "settings",
+    "sign-in",
+]
 
 
 class HealthEvent(Struct, frozen=True, kw_only=True):
@@ -109,7 +120,31 @@ class LocalEvent(Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
-Event = LocalEvent | PeersEvent | HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
+class SettingsEvent(Struct, frozen=True, kw_only=True):
+    """Something that `/mesh/settings` tells has changed: ask for it again."""
+
+    seq: int
+
+
+class SignInRequestEvent(Struct, frozen=True, kw_only=True):
+    """A browser asks to be let in, or no longer does (with an empty code)."""
+
+    seq: int
+    code: str
+    left_s: float
+
+
+Event = (
+    LocalEvent
+    | PeersEvent
+    | HealthEvent
+    | TopologyEvent
+    | TrafficEvent
+    | RefreshEvent
+    | IncidentEvent
+    | SettingsEvent
+    | SignInRequestEvent
+)
 EVENT_NAMES: dict[type[Event], EventName] = {
     HealthEvent: "health",
     TopologyEvent: "topology",
@@ -118,4 +153,6 @@ EVENT_NAMES: dict[type[Event], EventName] = {
     IncidentEvent: "incident",
     PeersEvent: "peers",
     LocalEvent: "local",
+    SettingsEvent: "settings",
+    SignInRequestEvent: "sign-in",
 }

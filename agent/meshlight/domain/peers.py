@@ -213,7 +213,7 @@ def _shared(node: Node, terms: SharingTerms) -> SharedBackend | None:
     return SharedBackend(
         name="",
         kind=backend.kind,
-        ring=backend.ring,
+        ring=backend.reach,
         state=node.health.state,
         models=tuple(dict.fromkeys(map(shared_id, models))),
         details={

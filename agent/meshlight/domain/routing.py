@@ -10,7 +10,7 @@ from typing import Literal, Protocol, get_args
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail
+from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail, Ring
 from meshlight.domain.choice import NO_PROMPT, Place, Prompt, RouteFacts, deciding_step, places
 from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.local_models import LOCAL_ID
@@ -198,10 +198,13 @@ def rank(
         default=0,
     )
     found = [(node, place) for node in nodes for place in node.places.get(model, _ITSELF)]
+    is_bound = snapshot.routing.bound is not None
     known: list[tuple[RouteFacts, Node, str]] = []
     tiers: dict[Tier, list[RouteScore]] = {tier: [] for tier in _TIERS}
     for index, (node, place) in enumerate(found):
         tier, why = _score(node, place, model, rule, nearest, now, aside)
+        if is_bound and snapshot.routing.is_beyond_bound(node.backend, node.details.get(model)):
+            tier, why = "excluded", beyond_bound(snapshot.routing.bound)
         facts = _facts(node, place, model, rule, load)
         facts.index = index
         if place or policy == "round-robin":
@@ -330,6 +333,13 @@ def _score_health(node: Node, place: str, model: str, now: float) -> tuple[Tier,
     if health.reason.code == "failing-requests" and now >= health.held_until:
         return "untried", "Its pause after failed requests is over."
     return "last-resort", f"{health.state}: {health.reason.text}"
+
+
+def beyond_bound(bound: Ring | None) -> str:
+    """Return why a backend beyond the limit of all routing is not used."""
+    return (
+        f"Your settings let no prompt go beyond {'this machine' if bound == 'machine' else f'the {bound}'}."
+    )
 
 
 def _excluded(backend: Backend, rule: Rule, nearest: int, aside: Mapping[str, str]) -> str:

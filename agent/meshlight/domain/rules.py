@@ -5,8 +5,9 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
-from meshlight.domain.backend import RING_ORDER, Backend, Ring
+from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail, Ring
 from meshlight.domain.model_names import LATEST, is_same, other_tag
 
 Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastest"]
@@ -55,6 +56,8 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     an alias of an alias is not resolved. An alias may be a pattern such as `claude-*`, for names that nothing else
     stands for."""
     rules: tuple[Rule, ...] = ()
+    bound: Ring | None = None
+    """No prompt goes beyond this ring, whatever the rules say; None for no such limit."""
     queue: bool = True
     """Whether a request waits here while every slot for its model is busy; else the engines queue it themselves."""
     queue_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
@@ -73,8 +76,27 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ()
 
     def rule(self, model: str) -> Rule:
-        """Return the first rule that matches `model`, or the default rule."""
-        return next((rule for rule in self.rules if _matches(rule.model, model)), _DEFAULT_RULE)
+        """Return the first rule that matches `model`, or the default rule; never one that goes beyond `bound`."""
+        found = next((rule for rule in self.rules if _matches(rule.model, model)), _DEFAULT_RULE)
+        if self.bound is None or (
+            found.bound is not None and RING_ORDER[found.bound] <= RING_ORDER[self.bound]
+        ):
+            return found
+        return replace(found, bound=self.bound)
+
+    def is_beyond_bound(self, backend: Backend, detail: ModelDetail | None) -> bool:
+        """Whether a prompt for a model of this backend could travel beyond `bound`.
+
+        An account counts by its real ring, and a model of a peer by the farthest place there that serves it.
+        """
+        if self.bound is None:
+            return False
+        farthest = (
+            backend.reach
+            if detail is None
+            else max(backend.reach, detail.ring or backend.reach, key=lambda ring: RING_ORDER[ring])
+        )
+        return RING_ORDER[farthest] > RING_ORDER[self.bound]
 
 
 def is_pattern(alias: str) -> bool:

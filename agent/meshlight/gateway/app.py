@@ -26,6 +26,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         sessions=parts.sessions,
         settings=parts.settings,
         free=parts.page.paths,
+        is_app_key=parts.is_app_key,
     )
 
 

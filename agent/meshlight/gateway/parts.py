@@ -31,6 +31,7 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     url: str
     port: int
     is_key: Callable[[bytes], bool]
+    is_app_key: Callable[[bytes], bool]
     prove: Callable[[str], str]
     """Answers a challenge with the local key."""
     settings: Callable[[], Config]

@@ -60,11 +60,15 @@ class _Incident(Struct, frozen=True):
 
 
 class History:
-    """Listens to the registry and stores changes, up to a limit for each backend; a removed backend is forgotten."""
+    """Listens to the registry and stores changes, up to a limit for each backend; a removed backend is forgotten.
+
+    It can be told not to.
+    """
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
+        self._is_kept = True
         self._entries: dict[str, deque[_Entry]] = {}
         self._incidents: dict[str, deque[_Incident]] = {}
         registry.listen(self._on_change)
@@ -91,7 +95,24 @@ class History:
             incidents=tuple(sorted(incidents, key=lambda i: -i.ago_s)),
         )
 
+    def keep(self, *, on: bool) -> None:
+        """Remember from now on, or forget everything and remember nothing."""
+        if on != self._is_kept:
+            self._is_kept = on
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget the past; the present is where it begins anew."""
+        self._entries.clear()
+        self._incidents.clear()
+        if self._is_kept:
+            step = int(self._clock() // STEP_S)
+            for node in self._registry.snapshot.nodes.values():
+                self._record(node, step)
+
     def _on_change(self, change: Change) -> None:
+        if not self._is_kept:
+            return
         nodes = self._registry.snapshot.nodes
         step = int(self._clock() // STEP_S)
         for backend_id in change.removed:

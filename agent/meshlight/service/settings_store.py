@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
-from meshlight.domain.config import Config
+from meshlight.domain.config import Config, KeyStorage
 from meshlight.domain.errors import ConfigError, SecretError
+from meshlight.domain.settings_views import KeyringView
 from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.node_identity import OWNER
 from meshlight.storage.secrets.store import Secrets
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,8 @@ class FileSettingsStore:
     """Implements `SettingsStore`; see there.
 
     `file` was read already, and `error` says what was wrong with it. `on_change` is called with each new
-    configuration, `on_status` when the name, the pause or the notices have changed.
+    configuration, `on_status` when the name, the pause or the notices have changed, `on_asking` when the user has to
+    choose where keys are kept.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class FileSettingsStore:
         *,
         on_change: Callable[[Config], None],
         on_status: Callable[[], None],
+        on_asking: Callable[[], None] = lambda: None,
         allows_discovery: bool = True,
         notices: Mapping[str, str] | None = None,
     ) -> None:
@@ -45,7 +49,9 @@ class FileSettingsStore:
         self._error = error
         self._on_change = on_change
         self._on_status = on_status
+        self._on_asking = on_asking
         self._allows_discovery = allows_discovery
+        self._lacks_keyring = False
         self._notices = {topic: text for topic, text in (notices or {}).items() if text}
 
     @property
@@ -98,6 +104,42 @@ class FileSettingsStore:
             return None
         found = await self._secrets.get(backend_id, origin=origin)
         return None if found is None else found.reveal()
+
+    @property
+    def asks_key_storage(self) -> bool:
+        """Whether a key could not be stored for lack of a keyring, and the user has not chosen yet."""
+        return self._lacks_keyring and self._config.key_storage == "ask" and not self._secrets.is_file
+
+    def lacks_keyring(self) -> None:
+        """Note that there is no keyring, so that the user is asked once."""
+        if not self._lacks_keyring:
+            self._lacks_keyring = True
+            self._on_asking()
+
+    async def keyring(self) -> KeyringView:
+        """Return where secrets are kept, and whether that works; opens no dialog."""
+        found = await self._secrets.storage()
+        text = found.text
+        if self._secrets.is_forced:
+            text += " The service was started with --insecure-storage, so this can't be changed here."
+        return KeyringView(
+            is_file=self._secrets.is_file,
+            ok=found.state == "present",
+            text=text,
+            fix=found.fix,
+            file=str(self._secrets.path),
+        )
+
+    async def set_key_storage(self, choice: KeyStorage) -> None:
+        """Choose where secrets are kept; the stored ones are moved there. Raises SecretError, ConfigError."""
+        was_file = self._secrets.is_file
+        ids = (*self._ids_with_secret, OWNER)
+        await self._secrets.use_file(on=choice == "file", backend_ids=ids)
+        try:
+            await self.change(lambda old: replace(old, key_storage=choice))
+        except ConfigError:
+            await self._secrets.use_file(on=was_file, backend_ids=ids)
+            raise
 
     def retry_secrets(self) -> None:
         """Ask the keyring again at the next need."""
@@ -152,6 +194,7 @@ class FileSettingsStore:
         before = (self.name, self._config.paused, self._error)
         self._error = None
         if config != self._config:
+            self._secrets.switch(to_file=config.key_storage == "file")
             self._config = config
             self._ids_with_secret = _ids_with_secret(config)
             self._on_change(config)

@@ -40,6 +40,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from meshlight import __version__
 from meshlight.backends.detection import Detector
 from meshlight.backends.engine_clients import EngineClients
@@ -50,15 +52,17 @@ from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.config import HOST, HOST_V6, Config, LocalSettings
 from meshlight.domain.errors import ConfigError
-from meshlight.domain.events import PeersEvent
+from meshlight.domain.events import PeersEvent, SettingsEvent, SignInRequestEvent
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
+from meshlight.gateway.access.let_in import LetIn
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.app import build_app
 from meshlight.gateway.control.apps import AppTexts
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page, web_folder
+from meshlight.gateway.control.sign_in import SignIn
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
@@ -93,10 +97,14 @@ from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.trust import Trust
+from meshlight.service.access_keys import ServiceKeys
 from meshlight.service.demo import Demo
 from meshlight.service.local_models import SwitchedLocalModels
+from meshlight.service.machine import Machine
 from meshlight.service.settings_store import FileSettingsStore
+from meshlight.service.updates import UpdateCheck
 from meshlight.service.welcome import FirstRun
+from meshlight.storage.app_keys import AppKeys
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
@@ -111,6 +119,7 @@ from meshlight.storage.token_files import TokenFiles
 from meshlight.storage.welcome_file import WelcomeFile
 
 if TYPE_CHECKING:
+    from meshlight.desktop.system.login import LoginHere
     from meshlight.local_models.manager import LocalModelManager
 
 COLLECT_AFTER = 20_000
@@ -125,7 +134,8 @@ class Service:
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
     be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
-    and streams that wait for a slot every `beat_s` seconds; `limits` are those of local connections.
+    and streams that wait for a slot every `beat_s` seconds; `limits` are those of local connections. `login` is how
+    Meshlight starts at login, if not as here.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
@@ -144,6 +154,7 @@ class Service:
         limits: Limits = DEFAULT_LIMITS,
         ping_s: float = PING_S,
         beat_s: float = BEAT_S,
+        login: "Callable[[], LoginHere] | None" = None,
     ) -> None:
         _use_one_arena()
         clock = time.monotonic
@@ -162,8 +173,10 @@ class Service:
         secrets = Secrets(
             file=paths.secrets_file,
             insecure=insecure_storage,
+            chosen_file=file.last_good.key_storage == "file",
             environ=environ,
             on_unlocked=lambda: self._sync.retry_secrets(),
+            on_no_keyring=lambda: self._settings.lacks_keyring(),
         )
         self._settings = FileSettingsStore(
             file,
@@ -171,11 +184,13 @@ class Service:
             error,
             on_change=self._follow,
             on_status=lambda: self._hub.restart(),
+            on_asking=self._tell_settings,
             allows_discovery=allows_discovery,
             notices={**(notices or {}), "key": " ".join(key.notices)},
         )
         self._trust = Trust(NodeIdentityStore(secrets), PeerCertificates(paths.state_dir))
         self._sessions = Sessions(clock)
+        self._let_in = LetIn(self._sessions, clock, later, self._tell_sign_in)
         self._open_files = OpenFiles(paths.state_dir / "open", later)
         self._watch = ConfigWatch(file, later, self._settings.reload)
 
@@ -222,7 +237,8 @@ class Service:
             ),
             on_change=self._publisher.relight,
         )
-        history = History(self._registry, clock)
+        self._history = History(self._registry, clock)
+        self._updates = UpdateCheck(_read_feed, later, self._tell_settings)
         self._local = SwitchedLocalModels(partial(self._build_local, paths, clock, later), self._list_own)
         self._connections = BackendConnections(
             self._settings,
@@ -290,6 +306,7 @@ class Service:
             Ollama(self._registry, started, __version__, self._connections, self._ollama_local),
         )
         self._peers = self._build_peers(inference, clock, later, ping_s)
+        app_keys = AppKeys(paths.app_keys_file)
         self._app = build_app(
             GatewayParts(
                 inference=inference,
@@ -302,12 +319,13 @@ class Service:
                 url=self.url,
                 port=self._port,
                 is_key=key.matches,
+                is_app_key=app_keys.matches,
                 prove=partial(key.prove, self.instance),
                 settings=lambda: self._settings.config,
                 write_link=self._open_files.write,
                 dependencies={
                     "publisher": self._publisher,
-                    "history": history,
+                    "history": self._history,
                     "findings": self._findings,
                     "registry": self._registry,
                     "traffic": self._traffic,
@@ -324,9 +342,14 @@ class Service:
                     "peers": self._peers,
                     "local_models": self._local,
                     "welcome": first_run,
+                    "machine": Machine(self._updates, self._tell_settings, login),
+                    "access_keys": ServiceKeys(key, app_keys, self._tell_settings),
+                    "sessions": self._sessions,
+                    "sign_in": SignIn(self._let_in, self._port, lambda: self._events.has_programs),
                 },
             )
         )
+        self._followed: Config | None = None
         self._follow(self._settings.config)
 
     def link(self) -> str:
@@ -380,6 +403,8 @@ class Service:
             self._route_memory.close()
             self._settings.close()
             self._open_files.close()
+            self._let_in.close()
+            self._updates.close()
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
         return Upstream(address, own=self._own, tls=self._tls(backend), proxy=_proxy(address, backend))
@@ -475,6 +500,9 @@ class Service:
 
     def _follow(self, config: Config) -> None:
         """Bring backends, this machine's models, peers and discovery to the configuration."""
+        before, self._followed = self._followed, config
+        self._history.keep(on=config.keep_history)
+        self._updates.switch(on=config.check_updates)
         self._backend_admin.follow(config)
         self._local.follow(config.local)
         self._catalog.invalidate()
@@ -483,6 +511,21 @@ class Service:
             self._discovery.start()
         else:
             self._discovery.stop()
+        if before is None:
+            return
+        if before.key_storage != config.key_storage:
+            self._sync.retry_secrets()
+        if replace(before, backends=(), peers=()) != replace(config, backends=(), peers=()):
+            self._tell_settings()
+
+    def _tell_settings(self) -> None:
+        """Tell every page and the tray that the settings have changed."""
+        self._hub.publish(lambda seq: SettingsEvent(seq=seq))
+
+    def _tell_sign_in(self) -> None:
+        """Tell the tray which browser asks to be let in, or that none does."""
+        pending = self._let_in.pending
+        self._hub.publish(lambda seq: SignInRequestEvent(seq=seq, code=pending.code, left_s=pending.left_s))
 
     def _router_view(self) -> RouterView:
         return RouterView(
@@ -493,6 +536,17 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
+
+
+async def _read_feed(url: str, limit: int) -> bytes:
+    from meshlight.local_models.downloads.web import Web  # noqa: PLC0415 costs nothing where it is off
+
+    web = Web()
+    try:
+        async with web.get(url, what="The release feed") as answer:
+            return await answer.read(limit)
+    finally:
+        await web.close()
 
 
 def _proxy(address: Address, backend: Backend | None) -> Proxy | UnusableProxy | None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
-from meshlight.domain.errors import SecretError
+from meshlight.domain.errors import Conflict, SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import prove
-from meshlight.storage.files import flush_folder, read_capped, write_beside
+from meshlight.storage.files import flush_folder, read_capped, write_atomic, write_beside
 from meshlight.storage.secrets.secret import HIDDEN, Secret
 
 PREFIX = "ml-"
@@ -22,8 +22,12 @@ _FILE_LIMIT = 4096
 class LocalKey:
     """A 256-bit key, created at the first start and readable for this user alone; printed as `***`."""
 
-    def __init__(self, value: str, *, file: Path | None = None, notices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, value: str, *, file: Path | None = None, notices: tuple[str, ...] = (), fixed_by: str = ""
+    ) -> None:
         self._secret = Secret(value)
+        self.fixed_by = fixed_by
+        """The variable that gave the key, which can't be replaced here then; empty for a key of our own."""
         self.file = file
         """The path of the key; None if the environment gave the key itself."""
         self.notices = notices
@@ -37,7 +41,7 @@ class LocalKey:
         SecretError for an invalid key, and for a file that can't be read, created or made private.
         """
         if given := environ.get("MESHLIGHT_KEY", "").strip():
-            return cls(_validated(given, "MESHLIGHT_KEY"))
+            return cls(_validated(given, "MESHLIGHT_KEY"), fixed_by="MESHLIGHT_KEY")
         if named := environ.get("MESHLIGHT_KEY_FILE", "").strip():
             return cls._read(Path(named).expanduser().absolute(), ours=False)
         try:
@@ -72,7 +76,8 @@ class LocalKey:
                 f"The key file {path} can't be used: {error.strerror or error}.",
                 "Make it readable for you alone (chmod 600).",
             ) from None
-        return cls(_validated(value, str(path)), file=path, notices=notices)
+        fixed_by = "" if ours else "MESHLIGHT_KEY_FILE"
+        return cls(_validated(value, str(path)), file=path, notices=notices, fixed_by=fixed_by)
 
     def reveal(self) -> str:
         """Return the key itself; for `meshlight key`, `meshlight env` and the clipboard."""
@@ -84,6 +89,28 @@ class LocalKey:
             return False
         data = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
         return self._secret.equals(data)
+
+    def replace(self) -> None:
+        """Make a new key and write it to its file; the old one stops working at once.
+
+        Raises Conflict for a key that was given from outside, SecretError if the file can't be written.
+        """
+        if why := self.fixed_by:
+            raise Conflict(
+                f"The local key comes from {why}, so it is changed there.", "Change it, and restart."
+            )
+        if self.file is None:
+            raise TypeError("A key of our own has a file.")
+        value = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+        try:
+            write_atomic(self.file, f"{value}\n".encode())
+        except OSError as error:
+            raise SecretError(
+                "refused",
+                f"The key file {self.file} can't be written: {error.strerror or error}.",
+                "Make its folder writable for you, or free some space.",
+            ) from None
+        self._secret = Secret(value)
 
     def prove(self, instance: str, challenge: str) -> str:
         """Return the answer to a client's challenge, for this instance of the service."""

@@ -23,7 +23,9 @@ class Paths(Struct, frozen=True, kw_only=True):
     log_file: Path
     history_file: Path
     secrets_file: Path
-    """Used only with `--insecure-storage`."""
+    """The keys of backends, where the user has chosen a file for them."""
+    app_keys_file: Path
+    """Hashes of the keys of single apps."""
     models_dir: Path
     """The folder of our own for this machine's models; created by the first download."""
 
@@ -58,6 +60,7 @@ class Paths(Struct, frozen=True, kw_only=True):
             log_file=log_dir / "meshlight.log",
             history_file=state_dir / "history.sqlite",
             secrets_file=state_dir / "secrets.json",
+            app_keys_file=state_dir / "keys.json",
             models_dir=(data_dir or state_dir) / "models",
         )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.system.opener import has_screen, open_file
+from meshlight.desktop.system.opener import open_file
 from meshlight.desktop.system.process import (
     HAS_KEY,
     environment,
@@ -14,6 +14,7 @@ from meshlight.desktop.system.process import (
     service_environment,
     start_detached,
 )
+from meshlight.desktop.system.screen import has_screen
 from process_fixture import wait_until
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from desktop.fake_tray import FakeTray
@@ -24,8 +25,10 @@ from meshlight.desktop.tray.state import Preferences, TrayEnvironment
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.api_types import HealthChange
 from meshlight.domain.errors import SecretError
-from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent
+from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent, SettingsEvent, SignInRequestEvent
+from meshlight.domain.settings_views import UpdateView
 from process_fixture import Home, wait_until
+from web.fake_settings import FakeSettings
 
 AT_ONCE = Backoff(first_s=0.02, longest_s=0.05)
 FAILING = [sys.executable, "-S", "-c", "import sys; sys.exit('Disk full.')"]
@@ -113,6 +116,7 @@ def shown(api: LocalApi, desktop: Desktop) -> Iterator[FakeTray]:
     """The tray attached to a service that a test speaks for."""
     api.says("GET", "/mesh/snapshot", mesh(backend("box"), backend("gpu")))
     api.says("GET", "/mesh/settings", {"paused": False})
+    api.says("PATCH", "/mesh/settings", FakeSettings().view)
     api.send(mesh(backend("box"), backend("gpu")))
     running = desktop.show(api.runtime_file, FAILING)
     running.tray.until(lambda tray: tray.light == "green")
@@ -173,7 +177,8 @@ def test_refreshing_again_uses_the_connection_that_is_proven_already(
         desktop.now += 7.0
         api.send(mesh(backend("box"), backend("gpu"), seq=seq))
         shown.until(lambda tray: tray.says("Refresh now"))
-    assert [asked.path for asked in api.asked[-3:]] == 3 * ["/mesh/refresh?wait=true"]
+    refreshes = [asked.path for asked in api.asked if asked.path.startswith("/mesh/refresh")]
+    assert refreshes == 3 * ["/mesh/refresh?wait=true"]
     assert api.proofs == proofs
 
 
@@ -373,3 +378,50 @@ def test_the_machine_is_shown_and_hidden_from_the_menu(api: LocalApi, shown: Fak
     wait_until(lambda: api.asked[-1].body == {"visible": True})
     api.send(PeersEvent(seq=9, peers=around(visible=True)))
     shown.until(lambda tray: "hide-here" in str(tray.items))
+
+
+def test_a_browser_that_asks_is_notified_once_and_let_in_by_a_click(
+    api: LocalApi, desktop: Desktop, shown: FakeTray
+) -> None:
+    api.says("POST", "/mesh/session/request/allow", {}, status=204)
+    for _ in range(2):
+        api.send(SignInRequestEvent(seq=11, code="4821", left_s=60.0))
+    shown.until(lambda tray: tray.says("Let the browser in (code 4821)…"))
+    wait_until(lambda: [each.title for each in desktop.notifications] == ["Let the browser in?"])
+    [notification] = desktop.notifications
+    assert notification.on_click is not None
+    notification.on_click()
+    wait_until(lambda: any(asked.path.endswith("/allow") for asked in api.asked))
+    [asked] = [asked for asked in api.asked if asked.path.endswith("/allow")]
+    assert asked.body == {"code": "4821"}
+    api.send(SignInRequestEvent(seq=12, code="", left_s=0.0))
+    shown.until(lambda tray: not tray.says("Let the browser in"))
+    assert len(desktop.notifications) == 1
+
+
+def test_the_tray_follows_the_settings_and_asks_once_where_keys_are_kept(
+    api: LocalApi, desktop: Desktop, shown: FakeTray
+) -> None:
+    settings = FakeSettings().view
+    api.says("GET", "/mesh/session/request", {"code": "", "left_s": 0})
+    update = UpdateView(version="0.2.0", url="")
+    for seq in (11, 12):
+        asking = replace(settings, asks_key_storage=True, update=update)
+        api.says("GET", "/mesh/settings", asking)
+        api.send(SettingsEvent(seq=seq))
+        shown.until(lambda tray: tray.says("! Choose where keys are kept…"))
+    assert shown.says("Version 0.2.0 is out")
+    wait_until(lambda: len(desktop.notifications) == 1)
+    assert "file only you can read" in desktop.notifications[0].title
+    api.says("GET", "/mesh/settings", replace(settings, notifications=False))
+    api.send(SettingsEvent(seq=13))
+    shown.until(lambda tray: not tray.says("! Choose"))
+    wait_until(lambda: not desktop.preferences.read().notifications)
+
+
+def test_switching_notifications_off_is_told_to_the_service(api: LocalApi, shown: FakeTray) -> None:
+    api.says("PATCH", "/mesh/settings", FakeSettings().view)
+    shown.press("notify-off")
+    wait_until(lambda: any(asked.method == "PATCH" for asked in api.asked))
+    [asked] = [asked for asked in api.asked if asked.method == "PATCH"]
+    assert asked.body == {"notifications": False}

@@ -43,6 +43,7 @@ def test_the_menu_of_a_running_mesh_has_everything_in_its_order() -> None:
         "Start at login",
         "Notifications",
         "Snooze notifications for 1 hour",
+        "Settings…",
         "Show log",
         "About",
         "--",

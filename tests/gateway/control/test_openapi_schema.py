@@ -47,6 +47,21 @@ OPERATIONS = [
     ("POST", "/mesh/backends/{backend_id}/models/unload"),
     ("GET", "/mesh/settings"),
     ("PATCH", "/mesh/settings"),
+    ("GET", "/mesh/settings/keyring"),
+    ("GET", "/mesh/settings/login"),
+    ("PATCH", "/mesh/settings/login"),
+    ("GET", "/mesh/settings/about"),
+    ("GET", "/mesh/keys"),
+    ("POST", "/mesh/keys"),
+    ("DELETE", "/mesh/keys/{key_id}"),
+    ("POST", "/mesh/keys/local"),
+    ("POST", "/mesh/keys/local/replace"),
+    ("DELETE", "/mesh/history"),
+    ("GET", "/mesh/session/request"),
+    ("POST", "/mesh/session/request"),
+    ("POST", "/mesh/session/request/answer"),
+    ("POST", "/mesh/session/request/allow"),
+    ("POST", "/mesh/session/request/refuse"),
     ("GET", "/mesh/peers"),
     ("PATCH", "/mesh/peers"),
     ("POST", "/mesh/peers/pairing"),
@@ -109,6 +124,8 @@ def cases(
     anybody = operation.as_strategy(generation_mode=mode)
     if (method, path) == ("PATCH", "/mesh/peers"):
         anybody = anybody.map(unseen)
+    if (method, path) == ("PATCH", "/mesh/settings"):
+        anybody = anybody.map(alone)
     if "{backend_id}" not in path or method == "DELETE":
         return anybody
     known = operation.as_strategy(generation_mode=mode, path_parameters={"backend_id": "study"})
@@ -119,6 +136,14 @@ def unseen(case: Case[Any]) -> Case[Any]:
     """No test shows itself to the network that it happens to run in."""
     if isinstance(case.body, dict):
         case.body |= {key: False for key in ("visible", "browse") if case.body.get(key) is True}
+    return case
+
+
+def alone(case: Case[Any]) -> Case[Any]:
+    """No test looks at the network or at the disks of the machine that it happens to run on."""
+    if isinstance(case.body, dict):
+        for key in ("lan", "local", "check_updates"):
+            case.body.pop(key, None)
     return case
 
 
@@ -194,6 +219,11 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
         "PullRequest",
         "LocalModelPatch",
         "WelcomePatch",
+        "LanPatch",
+        "ModelFoldersPatch",
+        "LoginPatch",
+        "KeyName",
+        "SignInCode",
     }
     assert {name for name, part in parts.items() if part.get("additionalProperties") is False} == closed
     assert schema["paths"]["/mesh/test"]["post"]["requestBody"]["required"] is False

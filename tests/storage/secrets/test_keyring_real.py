@@ -96,7 +96,7 @@ async def test_a_bus_that_is_away_is_said_with_the_ways_out(
     secrets = Secrets(file=tmp_path / "no", environ={}, keyring=service_keyring())
     fact = await secrets.check("box")
     assert fact.state in {"no-keyring", "locked"}
-    for way in ("MESHLIGHT_SECRET_BOX", "--insecure-storage"):
+    for way in ("MESHLIGHT_SECRET_BOX", "meshlight settings set key_storage file"):
         assert way in fact.fix
     secrets.close()
 

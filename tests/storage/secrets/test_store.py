@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from keyring.errors import KeyringLocked
 
+from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import SecretError
 from meshlight.storage.secrets.keyring import KeyringBackend
 from meshlight.storage.secrets.secret import Secret
@@ -95,7 +96,7 @@ async def test_a_secret_that_nobody_gave_is_missing_and_three_fixes_are_named(se
         "backends add",
         "MESHLIGHT_SECRET_GPU_BOX",
         "MESHLIGHT_SECRET_GPU_BOX_FILE",
-        "--insecure-storage",
+        "meshlight settings set key_storage file",
     ):
         assert fix in caught.value.hint
 
@@ -397,3 +398,66 @@ async def test_a_key_of_the_environment_stays_with_its_address_until_it_is_anoth
         await secrets.get("box", origin=THERE)
     environ["MESHLIGHT_SECRET_BOX"] = "sk-new"
     assert await secrets.get("box", origin=THERE) is not None
+
+
+async def test_choosing_the_file_holds_at_once_and_moves_what_is_stored(
+    secrets_with: Made, tmp_path: Path
+) -> None:
+    keyring = MemoryKeyring()
+    secrets = secrets_with(keyring)
+    await secrets.set("box", CANARY)
+    await secrets.use_file(on=True, backend_ids=("box", "none"))
+    assert secrets.is_file
+    assert keyring.kept == {}
+    assert CANARY in (tmp_path / "secrets.json").read_text()
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+    assert await revealed(secrets) == CANARY
+    await secrets.use_file(on=False, backend_ids=("box",))
+    assert await revealed(secrets) == CANARY
+    assert CANARY not in (tmp_path / "secrets.json").read_text()
+
+
+async def test_where_there_is_no_keyring_the_user_is_asked_and_the_file_works_right_after(
+    secrets_with: Made,
+) -> None:
+    asked: list[str] = []
+    secrets = secrets_with(no_keyring(), on_no_keyring=lambda: asked.append("now"))
+    with pytest.raises(SecretError):
+        await secrets.set("box", CANARY)
+    assert asked == ["now"]
+    assert (await secrets.storage()).state == "no-keyring"
+    await secrets.use_file(on=True, backend_ids=("box",))
+    await secrets.set("box", CANARY)
+    assert await revealed(secrets) == CANARY
+    assert (await secrets.storage()).state == "present"
+    assert asked == ["now"]
+    with pytest.raises(SecretError):
+        await secrets.use_file(on=False, backend_ids=("box",))
+    assert secrets.is_file, "what can't be moved stays where it is"
+    assert await revealed(secrets) == CANARY
+
+
+async def test_a_keyring_that_is_locked_keeps_its_secrets(secrets_with: Made) -> None:
+    secrets = secrets_with(FailingKeyring(KeyringLocked()))
+    with pytest.raises(SecretError, match="locked"):
+        await secrets.use_file(on=True, backend_ids=("box",))
+    assert not secrets.is_file
+
+
+async def test_a_file_for_this_start_is_not_changed_by_the_configuration(secrets_with: Made) -> None:
+    secrets = secrets_with(MemoryKeyring(), insecure=True)
+    await secrets.use_file(on=False)
+    secrets.switch(to_file=False)
+    assert secrets.is_file
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_made", "is_file"),
+    [("ask", False, False), ("ask", True, True), ("keyring", True, False), ("file", False, True)],
+)
+def test_a_command_keeps_secrets_where_the_service_does(
+    tmp_path: Path, choice: KeyStorage, *, is_made: bool, is_file: bool
+) -> None:
+    if is_made:
+        (tmp_path / "secrets.json").write_text("{}")
+    assert Secrets.without_service(tmp_path / "secrets.json", choice).is_file is is_file

@@ -5,6 +5,7 @@ import { renderFilters } from "./filters.js";
 import { isFiltering } from "../map/selection.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { openTry } from "./try.js";
+import { openSettings } from "../settings/open.js";
 import { formatCount, plural } from "../core/format.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
@@ -65,6 +66,7 @@ export function initHeader(store, map, act) {
     peers: () => openPeersDialog(),
     try: () => void openTry(),
     "view-button": () => act.changeSettings({ view: store.state.settings.view === "map" ? "table" : "map" }),
+    settings: () => openSettings(),
     "help-button": () => $("help").showModal(),
     "theme-button": () =>
       act.changeSettings({ theme: THEMES[(THEMES.indexOf(store.state.settings.theme) + 1) % THEMES.length] }),

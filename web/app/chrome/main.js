@@ -16,6 +16,7 @@ import { MapView } from "../map/map_view.js";
 import { Minimap } from "../map/minimap.js";
 import { backendOf, highlightedKeys, noFilters } from "../map/selection.js";
 import { Panel } from "../panel/panel.js";
+import { initSettings, openSettings } from "../settings/open.js";
 import { Timeline } from "../panel/timeline.js";
 import { Tooltip } from "../panel/tooltip.js";
 import { $, announce } from "./dom.js";
@@ -218,6 +219,7 @@ function takeEvent(name, data) {
   const { local } = store.state;
   app.event(name, data);
   if (data.apps) dispatchEvent(new CustomEvent("meshlight-apps", { detail: data.apps }));
+  if (name === "settings" || name === "snapshot") document.dispatchEvent(new Event("meshlight-settings"));
   if (name === "peers") setPeers(data.peers);
   else if (name === "snapshot" && before !== data.seq) {
     void loadPeers();
@@ -289,6 +291,10 @@ function followLink() {
     const { apps } = readHash();
     writeHash({ apps: null });
     void openApps(apps);
+  } else if ("settings" in readHash()) {
+    const { settings } = readHash();
+    writeHash({ settings: null });
+    void openSettings(settings);
   }
   link = null;
 }
@@ -316,6 +322,7 @@ initHeader(store, map, {
 initKeys(store, map, { select, showNow, hideTooltip: () => tooltip.show(null) });
 initPeers(store, select);
 initTry(context);
+initSettings(store, (change) => app.changeSettings(change));
 applySettings();
 new ResizeObserver(() => map.measure()).observe($("map"));
 for (const query of MEDIA_QUERIES) matchMedia(query).addEventListener("change", applySettings);

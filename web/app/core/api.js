@@ -18,6 +18,9 @@ export const errorText = (error) =>
 /** @type {{locked:()=>void}} */
 export const onLocked = { locked: () => {} };
 
+/** Asks where a key may be kept that could not be; whether it can be tried again. @type {{ask:()=>Promise<boolean>}} */
+export const onNoKeyring = { ask: async () => false };
+
 /** @param {string} method @param {string} path @param {any} [body] @returns {Promise<any>} the decoded answer @throws {ApiError} */
 export async function callApi(method, path, body) {
   let response;
@@ -53,6 +56,8 @@ export async function callApi(method, path, body) {
 /** @param {number} status @param {any} data what was answered, decoded */
 export function refusalOf(status, data) {
   const error = data?.error ?? {};
+  if (error.code === "secret" && body?.api_key && (await onNoKeyring.ask()))
+    return callApi(method, path, body);
   const hint = error.hint ?? "";
   let message = error.message ?? `The service answered ${status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.

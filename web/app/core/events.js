@@ -3,7 +3,9 @@
 export const STALE_MS = 12_000;
 const RESYNC_AFTER_MS = 8_000;
 const CHECK_MS = 1000;
-const EVENT_NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers", "local"];
+const EVENT_NAMES = "snapshot health topology traffic refresh incident peers local settings sign-in".split(
+  " ",
+);
 
 export class EventStream {
   /** @param {StreamEnvironment} world @param {StreamListener} listener */

@@ -7,17 +7,21 @@ export function askForKey(onUnlocked) {
   const [root, form, input, error] = ["session", "unlock", "key", "key-error"].map($);
   if (!root.hidden) return;
   const button = form.querySelector("button");
+  const enter = () => {
+    root.hidden = true;
+    $("app").inert = false;
+    form.reset();
+    history.replaceState(null, "", location.pathname + location.hash);
+    onUnlocked();
+  };
+  $("let-in").onclick = async () => (await import("../settings/let_in.js")).letMeIn(enter);
   form.onsubmit = async (/** @type {Event} */ e) => {
     e.preventDefault();
     button.disabled = true;
     error.textContent = "";
     try {
       await callApi("POST", "/mesh/session", { key: input.value.trim() });
-      root.hidden = true;
-      $("app").inert = false;
-      form.reset();
-      history.replaceState(null, "", location.pathname + location.hash);
-      onUnlocked();
+      enter();
     } catch (failure) {
       error.textContent =
         failure instanceof ApiError && failure.status === 401 ? error.dataset.wrong : errorText(failure);

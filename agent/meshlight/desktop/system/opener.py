@@ -12,6 +12,7 @@ from pathlib import Path
 
 from meshlight.api_client.client import ApiClient
 from meshlight.desktop.system.process import detached_options
+from meshlight.desktop.system.screen import has_screen
 
 TIMEOUT_S = 2.0
 
@@ -70,10 +71,3 @@ def browser_snap(environ: Mapping[str, str] = os.environ) -> str:
     # A snap's desktop entry is named after the snap and its program: firefox_firefox.desktop.
     found = re.fullmatch(rb"([a-z0-9][a-z0-9-]{0,40})_[A-Za-z0-9-]+\.desktop\s*", output)
     return found[1].decode() if found else ""
-
-
-def has_screen() -> bool:
-    """Whether a window can be shown: without a display, the browser could be one that runs in the terminal."""
-    if sys.platform in {"win32", "darwin"}:
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

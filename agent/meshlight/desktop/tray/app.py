@@ -12,7 +12,7 @@ changes only what differs. Timers (snooze, the result of a refresh, notification
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +25,8 @@ from meshlight.api_client.watcher import (
     LocalModelsReceived,
     PeersReceived,
     RefreshProgressed,
+    SettingsReceived,
+    SignInReceived,
     SnapshotReceived,
     watch,
 )
@@ -39,13 +41,15 @@ from meshlight.desktop.tray.menu import menu
 from meshlight.desktop.tray.menu_items import Action
 from meshlight.desktop.tray.notifications import Notification, NotificationQueue, WatchedState, watched_states
 from meshlight.desktop.tray.peers_menu import OPEN_PEERS, pairing_request, request_notification
+from meshlight.desktop.tray.settings_menu import CHOOSE_STORAGE, sign_in_notification, storage_notification
 from meshlight.desktop.tray.state import Preferences, Refresh, ServicePhase, TrayEnvironment, TrayState
 from meshlight.desktop.tray.tooltip import light_of, tooltip
 from meshlight.desktop.window.launcher import WindowLauncher
-from meshlight.domain.api_types import SnapshotView
+from meshlight.domain.api_types import PendingSignIn, SnapshotView
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
+from meshlight.domain.settings_views import SettingsView
 
 ICON_WAIT_S: Final = 1.0
 """The service starts once the icon is there; a slow icon delays it by no more than this."""
@@ -183,7 +187,14 @@ class TrayApp:
         """Apply one event to the state; `Ready` only wakes the loop."""
         if (
             isinstance(
-                event, SnapshotReceived | PeersReceived | LocalModelsReceived | FeedLost | CapabilitiesFetched
+                event,
+                SnapshotReceived
+                | PeersReceived
+                | LocalModelsReceived
+                | SettingsReceived
+                | SignInReceived
+                | FeedLost
+                | CapabilitiesFetched,
             )
             and event.instance != self._instance
         ):
@@ -191,7 +202,13 @@ class TrayApp:
         match event:
             case ServiceStatus():
                 self._on_service_status(event)
-            case SnapshotReceived() | PeersReceived() | LocalModelsReceived():
+            case (
+                SnapshotReceived()
+                | PeersReceived()
+                | LocalModelsReceived()
+                | SettingsReceived()
+                | SignInReceived()
+            ):
                 self._on_received(event)
             case RefreshProgressed(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
@@ -211,7 +228,10 @@ class TrayApp:
             case Action():
                 self._on_action(event)
 
-    def _on_received(self, event: SnapshotReceived | PeersReceived | LocalModelsReceived) -> None:
+    def _on_received(
+        self,
+        event: SnapshotReceived | PeersReceived | LocalModelsReceived | SettingsReceived | SignInReceived,
+    ) -> None:
         """Store what the feed tells."""
         match event:
             case SnapshotReceived(_, view):
@@ -220,6 +240,10 @@ class TrayApp:
                 self._on_peers(peers)
             case LocalModelsReceived(_, local):
                 self._on_local_models(local)
+            case SettingsReceived(_, settings):
+                self._on_settings(settings)
+            case SignInReceived(_, pending):
+                self._on_sign_in(pending)
 
     def _on_service_status(self, status: ServiceStatus) -> None:
         """Follow the service that runs now, or show why none runs."""
@@ -233,7 +257,14 @@ class TrayApp:
         )
         if not is_running:
             self._view, self._instance = None, ""
-            self._set(refresh=None, peers=None, local=None)
+            self._set(
+                refresh=None,
+                peers=None,
+                local=None,
+                sign_in=PendingSignIn(),
+                asks_key_storage=False,
+                update="",
+            )
             return
         if status.instance != self._instance:
             self._view = None
@@ -259,7 +290,17 @@ class TrayApp:
                 self._open_window(action.target)
             case "refresh":
                 self._refresh()
-            case "check" | "enable" | "disable" | "pause" | "resume" | "show-here" | "hide-here":
+            case (
+                "check"
+                | "enable"
+                | "disable"
+                | "pause"
+                | "resume"
+                | "show-here"
+                | "hide-here"
+                | "let-in"
+                | "turn-away"
+            ):
                 _in_thread(lambda: self._send(action))
             case "copy-address" | "copy-key" | "copy-environment":
                 url = self._state.url
@@ -267,8 +308,7 @@ class TrayApp:
             case "login-on" | "login-off":
                 self._switch_login(on=action.verb == "login-on")
             case "notify-on" | "notify-off":
-                self._save_preferences(replace(self._preferences, notifications=action.verb == "notify-on"))
-                self._set(notifies=self._preferences.notifications)
+                self._switch_notifications(on=action.verb == "notify-on")
             case "snooze" | "wake":
                 is_silent = action.verb == "snooze"
                 self._snoozed_until = self._environment.clock() + SNOOZE_S if is_silent else None
@@ -298,6 +338,43 @@ class TrayApp:
                 self._notify(*download_text(download))
         self._set(local=local, local_age_s=0.0)
         self._local_at = self._environment.clock()
+
+    def _on_settings(self, settings: SettingsView) -> None:
+        """Follow the settings; what was chosen here while no service ran, or before it knew this, is told to it."""
+        if not self._preferences.is_told:
+            chosen = self._preferences.notifications
+            self._save_preferences(replace(self._preferences, is_told=True))
+            if chosen != settings.notifications:
+                _in_thread(lambda: self._send_settings({"notifications": chosen}))
+        elif self._preferences.notifications != settings.notifications:
+            self._save_preferences(replace(self._preferences, notifications=settings.notifications))
+        if settings.asks_key_storage and not self._state.asks_key_storage and not self._is_silent:
+            notification = replace(storage_notification(), on_click=lambda: self._inbox.put(CHOOSE_STORAGE))
+            _in_thread(lambda: self._environment.notify(notification))
+        self._set(
+            # The page may have switched it, through the service.
+            starts_at_login=None if self._autostart is None else self._autostart.is_on,
+            notifies=self._preferences.notifications,
+            asks_key_storage=settings.asks_key_storage,
+            update="" if settings.update is None else settings.update.version,
+        )
+
+    def _on_sign_in(self, pending: PendingSignIn) -> None:
+        """Store which browser asks to be let in, and notify of a new one: at once, as it waits a minute only."""
+        is_new = pending.code and pending.code != self._state.sign_in.code
+        self._set(sign_in=pending)
+        if is_new and not self._is_silent:
+            allow = Action("let-in", pending.code)
+            notification = replace(sign_in_notification(pending), on_click=lambda: self._inbox.put(allow))
+            _in_thread(lambda: self._environment.notify(notification))
+
+    def _send_settings(self, change: Mapping[str, object]) -> None:
+        """Send a change of the settings to the service; its effect arrives as an event."""
+        try:
+            with self._client.use() as client:
+                client.change_settings(change)
+        except MeshlightError as error:
+            self._notify(error.title, error.hint)
 
     def _use_free_port(self) -> None:
         """Start the service on the free port that the menu offered, now and in future."""
@@ -345,6 +422,8 @@ class TrayApp:
                     client.switch(action.target, on=action.verb == "enable")
                 elif action.verb in {"show-here", "hide-here"}:
                     client.set_visibility(visible=action.verb == "show-here")
+                elif action.verb in {"let-in", "turn-away"}:
+                    client.answer_sign_in(action.target, allow=action.verb == "let-in")
                 else:
                     client.pause(on=action.verb == "pause")
         except MeshlightError as error:
@@ -380,6 +459,12 @@ class TrayApp:
         except OSError as error:
             self._notify("Start at login could not be changed.", error.strerror or str(error))
         self._set(starts_at_login=self._autostart.is_on)
+
+    def _switch_notifications(self, *, on: bool) -> None:
+        self._save_preferences(replace(self._preferences, notifications=on, is_told=False))
+        self._set(notifies=on)
+        if self._state.service == "running":
+            _in_thread(lambda: self._send_settings({"notifications": on}))
 
     def _notify(self, title: str, body: str) -> None:
         """Report a click that failed, even while notifications are off."""

@@ -4,6 +4,7 @@ from meshlight import __version__
 from meshlight.desktop.tray.local_menu import local_menu
 from meshlight.desktop.tray.menu_items import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
 from meshlight.desktop.tray.peers_menu import peers_menu, request_line
+from meshlight.desktop.tray.settings_menu import OPEN_SETTINGS, settings_lines, sign_in_lines
 from meshlight.desktop.tray.state import Refresh, TrayState
 from meshlight.desktop.tray.tooltip import PAUSED, light_of, name, short_reason, tooltip
 from meshlight.desktop.window.launcher import APPS_NODE
@@ -24,9 +25,11 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
     is_up = state.service in {"starting", "running"}
     shown_view = view if state.service == "running" else None
     return (
+        *sign_in_lines(state.sign_in),
         *request_line(state.peers),
         _status(shown_view, state),
         *_recovery(state),
+        *settings_lines(state),
         Item(key="open", text="Open mesh", action=OPEN if is_up else None, is_default=True),
         separator(1),
         _refresh(shown_view, state.refresh),
@@ -41,6 +44,7 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
         separator(3),
         *([_pause(shown_view)] if state.can_pause else []),
         *_switches(state),
+        line("settings", "Settings…", OPEN_SETTINGS if is_up else None),
         line("log", "Show log", Action("log")),
         _about(state),
         separator(4),

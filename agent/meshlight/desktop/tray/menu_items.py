@@ -32,6 +32,8 @@ Verb = Literal[
     "login-off",
     "notify-on",
     "notify-off",
+    "let-in",
+    "turn-away",
     "snooze",
     "wake",
     "log",

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from meshlight.desktop.tray.notifications import Notification
+from meshlight.domain.api_types import PendingSignIn
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
 
@@ -46,6 +47,12 @@ class TrayState(Struct, frozen=True, kw_only=True):
     """This machine's own models; None while the service is not running, or doesn't run models."""
     local_age_s: float = 0.0
     """How long ago `local` was true."""
+    sign_in: PendingSignIn = PendingSignIn()
+    """The browser that asks to be let in, if one does."""
+    asks_key_storage: bool = False
+    """Whether the user has to choose where keys are kept, as there is no keyring."""
+    update: str = ""
+    """The newer version that is out, if the user wants to know; empty for none."""
     starts_at_login: bool | None = None
     """None where starting at login is not supported."""
     notifies: bool | None = None
@@ -58,6 +65,8 @@ class Preferences(Struct, frozen=True, kw_only=True):
     """What the tray remembers between starts, in a `JsonFile`."""
 
     notifications: bool = True
+    is_told: bool = False
+    """Whether the service, which keeps this setting, has been told what was chosen here."""
     was_started: bool = False
     """Whether the tray was started before. The first start opens the window, as some desktops hide tray icons."""
 

@@ -15,6 +15,8 @@ PEERS_NODE = "peers?"
 """Instead of a node: the page shows the peers. No backend id contains a `?`."""
 APPS_NODE = "apps?"
 """The same for the apps that can use Meshlight."""
+SETTINGS_NODE = "settings?"
+"""The same for the settings; the section to begin with may follow."""
 START_TIMEOUT_S = 10.0
 RETRY_S = 0.1
 CLOSE_TIMEOUT_S = 3.0

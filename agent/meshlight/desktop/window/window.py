@@ -20,7 +20,7 @@ from meshlight.api_client.client import ApiClient, read_runtime
 from meshlight.desktop.system.instance_signal import QUIT, ActivationListener
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_link
-from meshlight.desktop.window.launcher import APPS_NODE, INSTANCE_SOCKET, PEERS_NODE
+from meshlight.desktop.window.launcher import APPS_NODE, INSTANCE_SOCKET, PEERS_NODE, SETTINGS_NODE
 from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.domain.errors import NoWindow, ServiceError
 
@@ -100,7 +100,7 @@ def prepare_webkit(environ: MutableMapping[str, str] = os.environ, dri: Path = P
 
 
 def with_node(link: str, node: str) -> str:
-    """Return the link with a backend selected on the page, or with a dialog to open (`add?…`, `peers?`, …)."""
+    """Return the link with a backend selected on the page, or a dialog to open (`add?…`, `pair?…`, `peers?`, …)."""
     fragment = fragment_for(node)
     return f"{link}#{fragment}" if fragment else link
 
@@ -111,6 +111,8 @@ def fragment_for(node: str) -> str:
         return node
     if node in {PEERS_NODE, APPS_NODE}:
         return node.removesuffix("?")
+    if node.startswith(SETTINGS_NODE):
+        return f"settings={quote(node.removeprefix(SETTINGS_NODE), safe='')}"
     return f"sel={quote(f'b:{node}', safe='')}" if node else ""
 
 

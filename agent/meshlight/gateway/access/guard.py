@@ -16,6 +16,7 @@ from meshlight.domain.errors import (
     UnsupportedMediaType,
 )
 from meshlight.gateway.access.cors import allowed_origin, answer_preflight, is_preflight, with_cors
+from meshlight.gateway.access.let_in import PATH as LET_IN_PATH
 from meshlight.gateway.access.sessions import Sessions, read_cookie
 from meshlight.gateway.errors import error_response
 from meshlight.gateway.server.admission import CONNECTION
@@ -36,6 +37,8 @@ Browsers send cookies to every port of a host. A cookie for `/v1` would reach ot
 pages ask at that very path; one for `/mesh` reaches nobody else."""
 
 _BY_BODY = frozenset({SIGN_IN, ENTER})
+_ASKS = frozenset({LET_IN_PATH, f"{LET_IN_PATH}/answer"})
+"""A POST here is from a page without a key, which asks to be let in; only from the page itself."""
 _INFERENCE = ("/v1/", "/api/", "/v1beta/")
 _INFERENCE_ROOTS = frozenset({"/v1", "/api", "/v1beta"})
 _OF_FILES = frozenset({"/api/pull", "/api/delete"})
@@ -57,9 +60,9 @@ WatchedHeaders = Mapping[bytes, bytes]
 class Guard:
     """ASGI middleware that lets through requests of programs and pages on this machine that are allowed to send them.
 
-    `is_key` compares a key in constant time, `settings` returns the configuration in force (`require_key`,
-    `allowed_hosts`, `allowed_origins`), `free` are the paths of the page's own files, which every program on this
-    machine may read.
+    `is_key` compares a key in constant time, `is_app_key` knows the keys that open inference only, `settings` returns
+    the configuration in force (`require_key`, `allowed_hosts`, `allowed_origins`), `free` are the paths of the page's
+    own files, which every program on this machine may read.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class Guard:
         sessions: Sessions,
         settings: Callable[[], Config],
         free: frozenset[str] = frozenset(),
+        is_app_key: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._is_key = is_key
+        self._is_app_key = is_app_key
         self._sessions = sessions
         self._settings = settings
         self._free = free | ALWAYS_OPEN
@@ -132,7 +137,7 @@ class Guard:
         if ".." in path and "/../" in path + "/":
             raise BadRequest("The path has a `..` in it.")
         is_inference = _is_inference(path)
-        if wants_key and not self._has_key(headers):
+        if wants_key and not self._has_key(headers, is_inference=is_inference):
             raise _refused_key(headers)
         requires_key = settings.require_key or not (is_inference or path == "/metrics")
         if self._check_key(headers, method, path, requires_key=requires_key, is_inference=is_inference):
@@ -212,9 +217,12 @@ class Guard:
             return False
         if not requires_key:
             return False
-        if self._has_key(headers):
+        if self._has_key(headers, is_inference=is_inference):
             return True
         if method == "POST" and path in _BY_BODY:
+            return False
+        if method == "POST" and path in _ASKS:
+            _require_page(headers)
             return False
         cookie = headers.get(b"cookie")
         token = None if is_inference or cookie is None else read_cookie(cookie)
@@ -224,24 +232,19 @@ class Guard:
             raise Unauthorized(
                 "The page's session has ended.", "Sign in with the local key: `meshlight key` prints it."
             )
-        if (
-            method not in _READ
-            and b"origin" not in headers
-            and headers.get(b"sec-fetch-site") != b"same-origin"
-        ):
-            # A browser says where an unsafe request comes from; clients that do not say it have to use the key.
-            raise OriginForbidden(
-                "A change by session must come from the page itself.", "Use the key instead."
-            )
+        if method not in _READ:
+            _require_page(headers)
         return True
 
-    def _has_key(self, headers: WatchedHeaders) -> bool:
+    def _has_key(self, headers: WatchedHeaders, *, is_inference: bool) -> bool:
         bearer = headers.get(b"authorization")
-        if bearer is not None and bearer[:7].lower() == b"bearer " and self._is_key(bearer[7:].strip()):
-            return True
+        if bearer is not None and bearer[:7].lower() == b"bearer ":
+            key = bearer[7:].strip()
+            if self._is_key(key) or (is_inference and self._is_app_key(key)):
+                return True
         for name in (b"x-api-key", b"x-goog-api-key"):
-            key = headers.get(name)
-            if key is not None and self._is_key(key):
+            key = headers.get(name, b"")
+            if key and (self._is_key(key) or (is_inference and self._is_app_key(key))):
                 return True
         return False
 
@@ -269,6 +272,13 @@ class Guard:
             if is_started:
                 raise
             await error_response(error, scope["path"]).send(send)
+
+
+def _require_page(headers: WatchedHeaders) -> None:
+    """Refuse a change that does not say that it comes from the page; `_check_site` has looked at the origin."""
+    if b"origin" not in headers and headers.get(b"sec-fetch-site") != b"same-origin":
+        # A browser says where an unsafe request comes from; clients that do not say it have to use the key.
+        raise OriginForbidden("A change by session must come from the page itself.", "Use the key instead.")
 
 
 def _is_inference(path: str) -> bool:

@@ -63,6 +63,14 @@ class Sessions:
         self._sessions[key] = self._clock()
         return True
 
+    def close_others(self, token: str) -> None:
+        """End every session but this one, and drop the unused codes: the key that opened them has changed."""
+        kept = self._sessions.get(_hash(token))
+        self._codes.clear()
+        self._sessions.clear()
+        if kept is not None:
+            self._sessions[_hash(token)] = kept
+
     def close(self, token: str) -> None:
         """End a session."""
         self._sessions.pop(_hash(token), None)

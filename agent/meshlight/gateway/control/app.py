@@ -16,6 +16,7 @@ from meshlight.gateway.access.sessions import set_cookies
 from meshlight.gateway.control.apps import AppsController
 from meshlight.gateway.control.errors import HANDLERS
 from meshlight.gateway.control.json_request import JsonRequest
+from meshlight.gateway.control.keys import KeysController
 from meshlight.gateway.control.kinds import KindsController
 from meshlight.gateway.control.local_models import LocalModelsController
 from meshlight.gateway.control.mesh import BackendsController, MeshController
@@ -24,6 +25,7 @@ from meshlight.gateway.control.openapi import describe, documented_errors
 from meshlight.gateway.control.peers import PeersController
 from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
+from meshlight.gateway.control.sign_in import SignInController
 from meshlight.gateway.control.welcome import WelcomeController
 from meshlight.gateway.parts import GatewayParts
 
@@ -157,6 +159,8 @@ def build_control(parts: GatewayParts) -> Litestar:
         KindsController,
         QrController,
         SettingsController,
+        KeysController,
+        SignInController,
         PeersController,
         AppsController,
         LocalModelsController,

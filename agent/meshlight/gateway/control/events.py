@@ -34,6 +34,11 @@ class Events:
         """Whether a page in a browser or window follows the events, and not only programs such as the tray."""
         return self._pages > 0
 
+    @property
+    def has_programs(self) -> bool:
+        """Whether a program such as the tray follows the events."""
+        return len(self._readers) > self._pages
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Serve one reader until it disconnects or the service ends."""
         try:

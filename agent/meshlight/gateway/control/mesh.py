@@ -79,6 +79,11 @@ class MeshController(Controller):
         """Return each backend's state and latency over the last hour in steps of 5 s, and its last incidents."""
         return history.past()
 
+    @delete("/history", summary="Forget the past", responses=documented_errors())
+    async def clear_history(self, history: HistoryDep) -> None:
+        """Forget the last hour of every backend."""
+        history.clear()
+
     @get("/findings", summary="What hurts", responses=documented_errors())
     async def findings(self, findings: FindingsDep) -> FindingList:
         """Look now for what hurts: what was seen, why, and one thing to do; those first that make requests suffer."""

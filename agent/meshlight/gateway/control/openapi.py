@@ -23,7 +23,7 @@ _MEANINGS: Mapping[int, str] = {
     413: "The body is over 64 kB.",
     415: "The content type is not JSON.",
     422: "The backend was tried and did not answer correctly; nothing was saved.",
-    429: "Too many readers follow the events.",
+    429: "Too many readers follow the events, or too many browsers ask to be let in.",
     503: "No backend can answer at present.",
 }
 _ALWAYS = (400, 401, 403)
@@ -32,8 +32,9 @@ _STREAM = {
     "summary": "Events of the mesh",
     "description": (
         "Server-sent events: first a `snapshot` (the whole mesh), then numbered `health`, `topology`, `traffic`, "
-        "`refresh`, `incident`, `peers` and `local` events; `id` is `seq`. After a gap, or a `Last-Event-ID` that "
-        "is too old, another `snapshot` comes. A comment every 15 s shows that the connection is alive."
+        "`refresh`, `incident`, `peers`, `local`, `settings` and `sign-in` events; `id` is `seq`. After a gap, or a "
+        "`Last-Event-ID` that is too old, another `snapshot` comes. A comment every 15 s shows that the connection "
+        "is alive."
     ),
     "operationId": "MeshEvents",
     "tags": ["mesh"],

@@ -23,7 +23,7 @@ from meshlight.domain.errors import (
 )
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
-from meshlight.domain.routing import NAME_MAX, Ranking
+from meshlight.domain.routing import NAME_MAX, Ranking, beyond_bound
 from meshlight.domain.rules import is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names
@@ -53,6 +53,12 @@ def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Operation | None = 
     title = f"No route to {ranking.model[:200]!r} may be used: {states}"
     if lacks is not None:
         return NotFound(title, AT_CHAT if lacks in GEMINI_OPERATIONS else _ELSEWHERE)
+    if (bound := snapshot.routing.bound) is not None and any(
+        verdict.why == beyond_bound(bound) for verdict in ranking.scores
+    ):
+        return EveryRouteDown(
+            title, "Use a model that is nearer, or allow it in Settings: `meshlight settings set bound none`."
+        )
     return EveryRouteDown(title, "Switch a backend on, or change the rule.")
 
 

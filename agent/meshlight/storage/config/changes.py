@@ -86,6 +86,12 @@ def set_routing(text: str, old: Routing, new: Routing) -> str:
     """Write the routing settings that differ from `old`, the ones in the text."""
     if new.policy != old.policy:
         text = set_value(text, ("routing", "policy"), new.policy)
+    if new.bound != old.bound:
+        text = (
+            remove_value(text, ("routing", "bound"))
+            if new.bound is None
+            else set_value(text, ("routing", "bound"), new.bound)
+        )
     if new.queue != old.queue:
         text = set_value(text, ("routing", "queue"), new.queue)
     if new.queue_s != old.queue_s:

@@ -76,6 +76,19 @@ def signature_of(found: os.stat_result) -> Signature:
 
 
 _TRIES = 5
+_TOP_LEVEL = (
+    "port",
+    "name",
+    "require_key",
+    "paused",
+    "key_storage",
+    "notifications",
+    "keep_history",
+    "check_updates",
+    "allowed_hosts",
+    "allowed_origins",
+)
+"""The settings outside of any table."""
 
 
 class ConfigFile:
@@ -182,7 +195,7 @@ class ConfigFile:
             text = changes.set_lan(text, old.lan, new.lan)
             text = changes.set_local(text, old.local, new.local)
             text = changes.set_peers(text, old.peers, new.peers)
-            for key in ("port", "name", "require_key", "paused", "allowed_hosts", "allowed_origins"):
+            for key in _TOP_LEVEL:
                 value = getattr(new, key)
                 plain = list(value) if isinstance(value, tuple) else value
                 text = text if getattr(old, key) == value else set_value(text, (key,), plain)

@@ -28,6 +28,7 @@ from meshlight.domain.config import (
     DEFAULT_PORT,
     Config,
     DiscoverySettings,
+    KeyStorage,
     LanSettings,
     LocalModelSettings,
     LocalSettings,
@@ -88,6 +89,10 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     name: str = ""
     require_key: bool = True
     paused: bool = False
+    key_storage: KeyStorage = "ask"
+    notifications: bool = True
+    keep_history: bool = True
+    check_updates: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     routing: Routing = field(default_factory=Routing)
@@ -175,6 +180,10 @@ class _Reader:
             name=entries.name,
             require_key=entries.require_key,
             paused=entries.paused,
+            key_storage=entries.key_storage,
+            notifications=entries.notifications,
+            keep_history=entries.keep_history,
+            check_updates=entries.check_updates,
             allowed_hosts=self._allowed("allowed_hosts", entries.allowed_hosts, host_fault),
             allowed_origins=self._allowed("allowed_origins", entries.allowed_origins, origin_fault),
             routing=entries.routing,
@@ -372,6 +381,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "bound": RINGS,
     "spill": RINGS,
     "policy": get_args(Policy),
+    "key_storage": get_args(KeyStorage),
     "runner": ("auto", *get_args(RunnerName)),
     "look_in": get_args(StoreName),
     "context": ("auto", "a number of tokens"),

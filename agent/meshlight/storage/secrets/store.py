@@ -3,11 +3,12 @@
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.storage.secrets.environment import checked, secret_of_environment, variable
@@ -40,8 +41,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 3600.0
 class Secrets:
     """Secrets by backend id and field.
 
-    Order: the environment (`MESHLIGHT_SECRET_<ID>`, `…_FILE`), memory, the system's keyring. With `insecure`,
-    the plain `file` replaces the keyring; it is never a fallback. The keyring is used in a thread of its own, for
+    Order: the environment (`MESHLIGHT_SECRET_<ID>`, `…_FILE`), memory, the system's keyring. With `insecure`
+    (for this start) or `chosen_file` (by the configuration), the plain `file` replaces the keyring; it is never a
+    fallback. `on_no_keyring` is called each time that there is none. The keyring is used in a thread of its own, for
     at most `limit_s` seconds per call. After a failure it is not used for a minute, and for longer after each
     further failure, so that a dialog that the user has closed does not come back with each probe; `set`, `remove`
     and `retry` use it at once. While it is locked, its lock is polled every two seconds, which opens no dialog, and
@@ -58,6 +60,7 @@ class Secrets:
         *,
         file: Path,
         insecure: bool = False,
+        chosen_file: bool = False,
         environ: Mapping[str, str] = OWN_VARIABLES,
         keyring: KeyringBackend | None = None,
         limit_s: float = 5.0,
@@ -66,9 +69,19 @@ class Secrets:
         is_locked: Callable[[KeyringBackend], bool | None] = is_locked,
         lock_poll_s: float = LOCK_POLL_S,
         on_unlocked: Callable[[], None] = lambda: None,
+        on_no_keyring: Callable[[], None] = lambda: None,
     ) -> None:
         self._environ = environ
-        self._given: KeyringBackend | None = PlainSecrets(file) if insecure else keyring
+        self.path = file
+        """The plain file."""
+        self._file = PlainSecrets(file)
+        self._keyring = keyring
+        """A test's, instead of the system's."""
+        self.is_forced = insecure
+        """Whether the file was chosen for this start, so that the configuration does not decide."""
+        self.is_file = insecure or chosen_file
+        """Whether secrets are kept in the plain file."""
+        self._on_no_keyring = on_no_keyring
         self._worker = Worker("meshlight-keyring", limit_s)
         self._longest = longest
         self._clock = clock
@@ -83,7 +96,16 @@ class Secrets:
         self._failed: Exception | None = None
         """How the last read failed; it and the number of failures are written by the keyring's thread."""
         self._on_unlocked = on_unlocked
+        self._is_locked = is_locked
         self._watch = LockWatch(self._worker, lambda: is_locked(self._open()), self._unlocked, lock_poll_s)
+
+    @classmethod
+    def without_service(cls, file: Path, key_storage: KeyStorage) -> "Secrets":
+        """Return the secrets as a command uses them that runs without the service.
+
+        Where the user has not chosen, a file that is there was made by a service with `--insecure-storage`.
+        """
+        return cls(file=file, chosen_file=key_storage == "file" or (key_storage == "ask" and file.exists()))
 
     async def get(self, backend_id: str, field: str = "api_key", *, origin: str = "") -> Secret | None:
         """Return the secret, or None if there is none; with an `origin`, only if it was given for that.
@@ -218,6 +240,51 @@ class Secrets:
         name = variable(backend_id, field)
         return any(self._environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
 
+    async def use_file(self, *, on: bool, backend_ids: Collection[str] = ()) -> None:
+        """Keep secrets in the plain file from now on, or in the keyring, and move the stored ones of these ids there.
+
+        Raises SecretError when they can't be moved, and then everything stays as it is. Where there is no keyring,
+        nothing can be in it.
+        """
+        if self.is_forced or on == self.is_file:
+            return
+        users = [_user(backend_id, field) for backend_id in backend_ids for field in FIELDS]
+        try:
+            await self._worker.run(
+                lambda: _move(users, self._open, (lambda: self._file) if on else self._system, is_to_file=on)
+            )
+        except Exception as error:  # noqa: BLE001 - keyrings raise whatever their system does
+            found = to_secret_error(error)
+            raise SecretError(
+                found.state, found.title, f"{found.hint}. Until then, keys stay where they are."
+            ) from None
+        self.switch(to_file=on)
+
+    def switch(self, *, to_file: bool) -> None:
+        """Use the file from now on, or the keyring, without moving what is stored."""
+        if self.is_forced or to_file == self.is_file:
+            return
+        self.is_file = to_file
+        for user in list(self._cache):
+            self._forget(user)
+        self._watch.stop()
+        self.retry()
+
+    async def storage(self) -> SecretStatus:
+        """Return whether secrets can be stored now; opens no dialog, and never raises."""
+        if self.is_file:
+            return SecretStatus("present", "Keys are kept in a file that only you can read.")
+        try:
+            locked = await self._worker.run(lambda: self._is_locked(self._open()))
+        except Exception as error:  # noqa: BLE001 - keyrings raise whatever their system does
+            found = to_secret_error(error)
+            return SecretStatus(found.state, found.title, f"{found.hint}.")
+        if locked:
+            return SecretStatus(
+                "locked", "The keyring is locked.", "Answer its dialog, or log in to the desktop."
+            )
+        return SecretStatus("present", "Keys are kept in the keyring of this system.")
+
     def retry(self) -> None:
         """Use the keyring again at the next request, without waiting for the pause after a failure."""
         self._reset_pause()
@@ -240,7 +307,10 @@ class Secrets:
         try:
             return await self._worker.run(lambda: call(self._open()), done)
         except Exception as error:  # noqa: BLE001 - keyrings raise whatever their system does
-            raise to_secret_error(error) from None
+            found = to_secret_error(error)
+            if found.state == "no-keyring" and not self.is_file:
+                self._on_no_keyring()
+            raise found from None
 
     def _reset_pause(self) -> None:
         self._failure, self._paused_until, self._pause_s = None, 0.0, _FIRST_PAUSE_S
@@ -260,7 +330,10 @@ class Secrets:
 
     def _open(self) -> KeyringBackend:
         """Return the keyring; called in its thread, because finding one may take long."""
-        return system_keyring() if self._given is None else usable(self._given)
+        return self._file if self.is_file else self._system()
+
+    def _system(self) -> KeyringBackend:
+        return system_keyring() if self._keyring is None else usable(self._keyring)
 
     def _remember(self, user: str, value: str | None) -> None:
         self._forget(user)
@@ -275,6 +348,33 @@ class Secrets:
             old.wipe()
 
 
+def _move(
+    users: Collection[str],
+    old: Callable[[], KeyringBackend],
+    new: Callable[[], KeyringBackend],
+    *,
+    is_to_file: bool,
+) -> None:
+    """Move secrets from one store to another: first all are written and checked, then the old ones are deleted."""
+    try:
+        source = old()
+        stored = {user: text for user in users if (text := source.get_password(SERVICE, user)) is not None}
+    except Exception as error:
+        if is_to_file and to_secret_error(error).state in {"no-keyring", "refused"}:
+            return
+        raise
+    if not stored:
+        return
+    target = new()
+    for user, text in stored.items():
+        target.set_password(SERVICE, user, text)
+        if target.get_password(SERVICE, user) != text:
+            raise SecretError("refused", "The keyring has not stored the secret.", "Use another keyring")
+    for user in stored:
+        with suppress(Exception):
+            source.delete_password(SERVICE, user)
+
+
 def _user(backend_id: str, field: str) -> str:
     if field not in FIELDS:
         raise ValueError(f"A backend has no secret field {field!r}; there are {', '.join(FIELDS)}.")
@@ -285,7 +385,7 @@ def _fixes(first: str, backend_id: str, field: str) -> str:
     name = variable(backend_id, field)
     return (
         f"{first}; or set {name}, or {name}_FILE to the path of a file with it; "
-        "or start the service with --insecure-storage, which keeps secrets in a plain file."
+        "or keep keys in a file that only you can read: `meshlight settings set key_storage file`."
     )
 
 
