@@ -1,16 +1,18 @@
 /** The first run: ways to a first backend where there is none, then a bar with the next step. The service keeps how far it came. */
 import { $, h, icon, iconButton } from "../chrome/dom.js";
+import { openTry } from "../chrome/try.js";
 import { callApi } from "../core/api.js";
 import { displayName, plural } from "../core/format.js";
+import { openApps } from "../apps/open_apps.js";
 import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { emptyReason } from "../map/empty_state.js";
 import { busy } from "../panel/parts.js";
 import { cloudKey, outsideLink } from "./cloud_key.js";
-import { NEXT } from "./next.js";
 import { starter } from "./starter.js";
 
 const PATH = "/mesh/welcome";
+const LOGIN = "/mesh/settings/login";
 
 /** @param {Store<AppState>} store @param {{refresh:()=>void, openLocal:()=>void}} act */
 export async function startWelcome(store, act) {
@@ -19,6 +21,8 @@ export async function startWelcome(store, act) {
   document.head.append(styles);
   /** @type {WelcomeView} */
   let view = await callApi("GET", PATH);
+  /** @type {LoginView|null} */
+  const login = view.login_asked ? null : await callApi("GET", LOGIN);
   await styled;
   const bar = h("section", { id: "welcome-bar", "aria-label": "Welcome", hidden: true });
   document.querySelector("main")?.before(bar);
@@ -38,9 +42,9 @@ export async function startWelcome(store, act) {
   /** What is to be done next; nothing once all is done or skipped. @returns {""|"question"|"apps"|"login"} */
   const step = () => {
     if (view.is_over || !good().length) return "";
-    if (NEXT.openTry && !view.done.includes("question")) return "question";
-    if (NEXT.openApps && !view.done.includes("apps")) return "apps";
-    return NEXT.startAtLogin && !view.login_asked ? "login" : "";
+    if (!view.done.includes("question")) return "question";
+    if (!view.done.includes("apps")) return "apps";
+    return login?.can && !login.on && !view.login_asked ? "login" : "";
   };
 
   const found = () => {
@@ -73,20 +77,20 @@ export async function startWelcome(store, act) {
       line(
         view.done.includes("question") ? "It answers." : found(),
         "Now let your apps use it: one address and one key for all of them.",
-        button("Use it in your apps", async () => (NEXT.openApps?.(), keep({ done: "apps" }))),
+        button("Use it in your apps", async () => (openApps(), keep({ done: "apps" }))),
         button("Not now", () => keep({ done: "apps" }), false),
       ),
     login: () =>
       line(
         "Start Meshlight at login?",
         "So that your apps always find it. This is asked only once.",
-        button("Yes", async () => (await NEXT.startAtLogin?.(), keep({ done: "login" })), false),
+        button("Yes", async () => (await callApi("PATCH", LOGIN, { on: true }), keep({ done: "login" })), false),
         button("Not now", () => keep({ done: "login" }), false),
       ),
   };
   const ask = () => {
     answered = successes();
-    NEXT.openTry?.();
+    void openTry();
     drawBar(true);
   };
 
