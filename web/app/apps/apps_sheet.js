@@ -1,6 +1,6 @@
 /** “Use it in your apps”: a text for each client app, and whether its first request has come. */
 import { callApi, errorText } from "../core/api.js";
-import { copyText, h, iconButton, setText } from "../chrome/dom.js";
+import { copyText, fromTemplate, h, loadStyle, pick, setText } from "../chrome/dom.js";
 import { closeDialog, openDialog } from "../dialogs/backend_dialog.js";
 
 const HIDDEN = "•".repeat(12);
@@ -8,42 +8,26 @@ const HIDDEN = "•".repeat(12);
 let chosen = "claude";
 /** Whose calls were noticed while the page is open. @type {Set<string>} */
 const called = new Set();
-let style = /** @type {Promise<unknown>|null} */ (null);
-
-/** A dialog without its style would jump. */
-const withStyle = () =>
-  (style ??= new Promise((done) => {
-    const link = h("link", { rel: "stylesheet", href: "/styles/apps.css", onload: done, onerror: done });
-    document.head.append(link);
-  }));
+const styled = loadStyle("apps");
 
 /** @param {string} [wanted] */
 export async function showApps(wanted = "") {
   /** @type {AppList} */
   let list = { key: "", model: "", why: "", models: [], apps: [] };
-  const tabs = h("div", { role: "tablist", "aria-label": "Apps", class: "app-tabs" });
-  const [fits, place] = [h("p", { class: "quiet" }), h("p")];
-  const text = h("pre", { tabindex: "0", role: "region", "aria-label": "Text to copy" });
-  const copy = h("button", { class: "primary" });
-  const copyKey = h("button", {}, "Copy the key");
-  const show = h("button");
-  const docs = h("a", { target: "_blank", rel: "noreferrer" }, "Its documentation");
-  const launch = h("p");
-  const note = h("p", { class: "note" });
-  const waiting = h("p", { role: "status", class: "waiting" });
-  const row = h("div", { class: "row" }, copy, copyKey, show, docs);
-  const parts = [place, text, row, waiting, launch, note, fits];
-  const pane = h("div", { role: "tabpanel", id: "app-pane", class: "app-pane" }, ...parts);
-  const model = h("input", { id: "app-model", list: "app-models", autocomplete: "off", spellcheck: "false" });
-  const names = h("datalist", { id: "app-models" });
-  const why = h("small", { class: "quiet", role: "status" });
+  const root = fromTemplate("apps-sheet");
+  const [close, model, names, why, tabs, pane] = pick(
+    root,
+    ".tool #app-model datalist small .app-tabs .app-pane",
+  );
+  const [place, text, row, waiting, launch, note, fits] = pane.children;
+  const [copy, copyKey, show, docs] = row.children;
   let isShown = false;
 
   const app = () => list.apps.find((one) => one.id === chosen) ?? list.apps[0];
   const draw = () => {
     const one = app();
     if (!one) return;
-    for (const tab of /** @type {Iterable<HTMLElement>} */ (tabs.children)) {
+    for (const tab of tabs.children) {
       const isChosen = tab.dataset.app === one.id;
       tab.setAttribute("aria-selected", String(isChosen));
       tab.tabIndex = isChosen ? 0 : -1;
@@ -53,7 +37,6 @@ export async function showApps(wanted = "") {
     setText(fits, `Works with ${one.fits}`);
     setText(place, one.place);
     setText(text, isShown ? one.text : one.text.replaceAll(list.key, HIDDEN));
-    setText(copy, "Copy");
     show.hidden = !one.text.includes(list.key);
     setText(show, isShown ? "Hide the key" : "Show the key");
     docs.href = one.docs;
@@ -124,15 +107,10 @@ export async function showApps(wanted = "") {
   copy.onclick = () => copyText(app().text, copy);
   copyKey.onclick = () => copyText(list.key, copyKey);
   model.value = wanted;
-  await Promise.all([withStyle(), load()]);
-  const head = h(
-    "header",
-    {},
-    h("h2", { text: "Use it in your apps" }),
-    iconButton("close", "Close", closeDialog),
-  );
-  const pick = h("div", { class: "field" }, h("label", { for: "app-model" }, "Model"), model, names, why);
-  openDialog([h("div", { class: "apps" }, head, pick, tabs, pane)], "Use it in your apps");
+  close.onclick = closeDialog;
+  // A dialog without its style would jump.
+  await Promise.all([styled, load()]);
+  openDialog([root], "Use it in your apps");
   choose(chosen, true);
 
   /** @param {any} event */

@@ -20,7 +20,26 @@ export function h(tag, props = {}, ...children) {
 export const $ = (id) => document.getElementById(id);
 
 /** @param {string} id of a template @returns {any} its element, made anew */
-export const fromTemplate = (id) => $(id).content.firstElementChild.cloneNode(true);
+export const fromTemplate = (id) => drawIcons($(id).content.firstElementChild.cloneNode(true));
+
+/** Draw what is marked as a drawing. @template {ParentNode} T @param {T} root */
+export function drawIcons(root) {
+  for (const place of root.querySelectorAll("[data-icon]"))
+    place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
+  return root;
+}
+
+/** Load a style that is not needed at first; done when it counts, or can't be had. @param {string} name */
+export const loadStyle = (name) =>
+  new Promise((done) =>
+    document.head.append(
+      h("link", { rel: "stylesheet", href: `/styles/${name}.css`, onload: done, onerror: done }),
+    ),
+  );
+
+/** @param {string} page without its scheme @param {string} [text] */
+export const outsideLink = (page, text = page) =>
+  h("a", { href: `https://${page}`, target: "_blank", rel: "noreferrer", text });
 
 /** Show what the engine of one of this machine's models does, if it is one. @param {HTMLElement} el @param {LocalModel} [model] */
 export function markEngine(el, model) {

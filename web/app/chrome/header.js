@@ -1,5 +1,5 @@
 /** The header. */
-import { $, icon, setText } from "./dom.js";
+import { $, drawIcons, setText } from "./dom.js";
 import { addBackend } from "../dialogs/backend_dialog.js";
 import { renderFilters } from "./filters.js";
 import { isFiltering } from "../map/selection.js";
@@ -27,8 +27,7 @@ let matchIndex = -1;
  * @param {HeaderActions} act
  */
 export function initHeader(store, map, act) {
-  for (const place of document.querySelectorAll("[data-icon]"))
-    place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
+  drawIcons(document);
   const find = $("find");
   find.value = store.state.query;
   find.addEventListener("input", () => ((matchIndex = -1), act.search(find.value)));

@@ -1,6 +1,6 @@
 /** Opens the drawer in which models are asked; its code and looks come at its first use. */
 import { errorText } from "../core/api.js";
-import { announce, h } from "./dom.js";
+import { announce, loadStyle } from "./dom.js";
 
 /** @type {PanelContext} */
 let context;
@@ -11,10 +11,7 @@ let loading = null;
 export const initTry = (given) => void (context = given);
 
 async function load() {
-  const looks = h("link", { rel: "stylesheet", href: "/styles/try.css" });
-  const styled = new Promise((done) => (looks.onload = looks.onerror = done));
-  document.head.append(looks);
-  const [{ tryDrawer }] = await Promise.all([import("../try/drawer.js"), styled]);
+  const [{ tryDrawer }] = await Promise.all([import("../try/drawer.js"), loadStyle("try")]);
   return tryDrawer(context);
 }
 

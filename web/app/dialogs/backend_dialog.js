@@ -1,6 +1,16 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, callApi, errorText } from "../core/api.js";
-import { $, setText, setTexts, h, fromTemplate, setTextWithCode, withCode, pick } from "../chrome/dom.js";
+import {
+  $,
+  setText,
+  setTexts,
+  h,
+  fromTemplate,
+  setTextWithCode,
+  withCode,
+  pick,
+  outsideLink,
+} from "../chrome/dom.js";
 import { KINDS, kindGroups } from "../core/kinds.js";
 import { shareContent } from "./share.js";
 import { displayName, hostOf, originOf } from "../core/format.js";
@@ -92,18 +102,13 @@ function openBackendForm(old, link, from) {
     });
     if (kept !== undefined && !isCheckbox && !is_secret) input.value = String(kept);
     const page = /^Made at (\S+)\.$/.exec(hint ?? "")?.[1];
-    const keyPage = h("a", {
-      href: `https://${page}`,
-      target: "_blank",
-      rel: "noreferrer",
-      text: page ?? "",
-    });
     return h(
       "div",
       { class: "field" },
       h("label", { for: input.id, text: field.label }),
       input,
-      hint && h("small", { id: `h-${name}` }, ...(page ? ["Made at ", keyPage, "."] : withCode(hint))),
+      hint &&
+        h("small", { id: `h-${name}` }, ...(page ? ["Made at ", outsideLink(page), "."] : withCode(hint))),
     );
   };
   /** A key that is kept is for the address that it was given for: another one wants its own in the same save. */

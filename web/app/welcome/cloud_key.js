@@ -1,5 +1,5 @@
 /** A cloud by its key alone: the letters that it begins with tell whose it is. */
-import { h } from "../chrome/dom.js";
+import { fromTemplate, h, outsideLink, pick } from "../chrome/dom.js";
 import { callApi } from "../core/api.js";
 import { plural } from "../core/format.js";
 import { busy } from "../panel/parts.js";
@@ -11,26 +11,15 @@ export const providerOf = (providers, key) =>
     ? providers.find((p) => p.kind === "openai")
     : undefined);
 
-/** @param {string} page without its scheme @param {string} text */
-export const outsideLink = (page, text) =>
-  h("a", { href: `https://${page}`, target: "_blank", rel: "noreferrer", text });
-
 /** @param {WelcomeDeps} deps */
 export function cloudKey({ view }) {
   const { providers } = view;
-  const key = h("input", {
-    id: "w-key",
-    type: "password",
-    required: true,
-    autocomplete: "new-password",
-    spellcheck: "false",
-    "aria-describedby": "w-whose",
-  });
-  const whose = h("select", { id: "w-provider", required: true }, h("option", { value: "" }, "Choose …"));
+  const root = fromTemplate("cloud-key");
+  const [key, whose, said, message, submit, links] = pick(
+    root,
+    "#w-key select #w-whose .message .primary .quiet",
+  );
   whose.append(...providers.map((p, i) => h("option", { value: String(i) }, p.label)));
-  const said = h("p", { id: "w-whose", role: "status" });
-  const message = h("p", { class: "message", role: "status" });
-  const submit = h("button", { class: "primary", type: "submit" }, "Check and add");
   const chosen = () => (whose.value === "" ? undefined : providers[Number(whose.value)]);
   const tell = () => {
     const provider = chosen();
@@ -48,18 +37,7 @@ export function cloudKey({ view }) {
     tell();
   };
   whose.onchange = tell;
-  const form = h(
-    "form",
-    {},
-    // A browser wants to know whose it is.
-    h("input", { class: "offscreen", autocomplete: "username", tabindex: "-1", "aria-hidden": "true" }),
-    h("div", { class: "field" }, h("label", { for: "w-key", text: "API key" }), key),
-    h("div", { class: "field" }, h("label", { for: "w-provider", text: "Provider" }), whose),
-    said,
-    message,
-    h("div", { class: "row end" }, submit),
-  );
-  form.onsubmit = (e) => {
+  root.querySelector("form").onsubmit = (/** @type {Event} */ e) => {
     e.preventDefault();
     const provider = chosen();
     if (!provider) return;
@@ -72,9 +50,6 @@ export function cloudKey({ view }) {
     });
   };
   tell();
-  const links = providers.flatMap((p) => [" · ", outsideLink(p.key_page, p.label)]).slice(1);
-  return {
-    title: "A cloud key",
-    nodes: [form, h("p", { class: "quiet" }, "No key yet? They are made here: ", ...links)],
-  };
+  links.append(...providers.flatMap((p) => [" · ", outsideLink(p.key_page, p.label)]).slice(1));
+  return { title: "A cloud key", nodes: [...root.children] };
 }

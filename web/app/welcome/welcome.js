@@ -1,5 +1,5 @@
 /** The first run: ways to a first backend where there is none, then a bar with the next step. The service keeps how far it came. */
-import { $, h, icon, iconButton } from "../chrome/dom.js";
+import { $, fromTemplate, h, icon, iconButton, loadStyle, pick, setText } from "../chrome/dom.js";
 import { openTry } from "../chrome/try.js";
 import { callApi } from "../core/api.js";
 import { displayName, plural } from "../core/format.js";
@@ -8,7 +8,7 @@ import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { emptyReason } from "../map/empty_state.js";
 import { busy } from "../panel/parts.js";
-import { cloudKey, outsideLink } from "./cloud_key.js";
+import { cloudKey } from "./cloud_key.js";
 import { starter } from "./starter.js";
 
 const PATH = "/mesh/welcome";
@@ -16,9 +16,7 @@ const LOGIN = "/mesh/settings/login";
 
 /** @param {Store<AppState>} store @param {{refresh:()=>void, openLocal:()=>void}} act */
 export async function startWelcome(store, act) {
-  const styles = h("link", { rel: "stylesheet", href: "/styles/welcome.css" });
-  const styled = new Promise((done) => (styles.onload = styles.onerror = done));
-  document.head.append(styles);
+  const styled = loadStyle("welcome");
   /** @type {WelcomeView} */
   let view = await callApi("GET", PATH);
   /** @type {LoginView|null} */
@@ -128,34 +126,19 @@ export async function startWelcome(store, act) {
   };
   const end = () => button("End the demo", () => callApi("DELETE", "/mesh/demo"), false);
 
-  /** Ways to a first backend: key, icon, title, what it is, what a press does. */
-  const ways = () => {
+  /** Until it is known, it is offered: the others must not move below a pointer. */
+  const hasStarter = () => {
     const { local } = store.state;
-    // Until it is known, it is offered: the others must not move below a pointer.
-    const first = !local || (local.enabled && local.starters.some((s) => s.fits !== "never"));
-    return /** @type {[string, string, string, ()=>unknown][]} */ ([
-      ...(first
-        ? [
-            [
-              "local",
-              "Get a starter model",
-              "It runs on this machine, and nothing leaves it.",
-              () => go(starter),
-            ],
-          ]
-        : []),
-      ["openai", "I have a cloud key", "Anthropic, OpenAI, Gemini, Groq, OpenRouter …", () => go(cloudKey)],
-      ["openai-compatible", "A server elsewhere", "vLLM, llama-server, a router: by its address.", addServer],
-      [
-        "peer",
-        "Another machine with Meshlight",
-        "Pair with it, and use its models.",
-        () => openPeersDialog(),
-      ],
-      ["router", "Just show me", "A demo: simulated backends, gone with one click.", demo],
-    ]);
+    return !local || (local.enabled && local.starters.some((s) => s.fits !== "never"));
   };
-  const demo = () => callApi("POST", "/mesh/demo");
+  /** What the ways to a first backend do. @type {Record<string, ()=>unknown>} */
+  const ways = {
+    starter: () => go(starter),
+    key: () => go(cloudKey),
+    server: addServer,
+    peer: () => openPeersDialog(),
+    demo: () => callApi("POST", "/mesh/demo"),
+  };
 
   const root = $("empty");
   // Here they scroll and mark text, and don't move the map.
@@ -163,7 +146,7 @@ export async function startWelcome(store, act) {
     root.addEventListener(name, (/** @type {Event} */ e) => e.stopPropagation());
   /** @type {(()=>void)|null} */
   let update = null;
-  let chosen = 0;
+  let chosen = "";
   /** Show one way closely. @param {(deps:WelcomeDeps)=>{title:string, nodes:Node[], update?:()=>void}} make */
   const go = (make) => {
     const { title, nodes, update: follow } = make({ store, view, openLocal: act.openLocal });
@@ -177,46 +160,20 @@ export async function startWelcome(store, act) {
       drawWays();
     };
   };
-  let offered = "";
   function drawWays() {
     const isBack = Boolean(root.querySelector(".back"));
-    const all = ways();
-    offered = all.join();
-    update = () => void (ways().join() !== offered && drawWays());
+    const offersStarter = hasStarter();
+    update = () => void (hasStarter() !== offersStarter && drawWays());
     root.onkeydown = null;
-    const problem = h("p", { class: "message", role: "status" });
-    root.replaceChildren(
-      h("h2", { text: view.is_over ? "No backend yet" : "Welcome to Meshlight" }),
-      h("p", { text: "Choose a first backend: a server or account that answers." }),
-      h(
-        "ul",
-        { class: "ways" },
-        ...all.map(([image, title, text, press], i) => {
-          const el = h(
-            "button",
-            {},
-            icon(image),
-            h("span", {}, h("b", { text: title }), h("small", { text })),
-          );
-          el.onclick = () => ((chosen = i), void busy(el, problem, async () => void (await press())));
-          return h("li", {}, el);
-        }),
-      ),
-      problem,
-      h(
-        "p",
-        { class: "quiet" },
-        "Engines appear here by themselves when they run, such as ",
-        outsideLink("ollama.com/download", "Ollama"),
-        ", ",
-        outsideLink("lmstudio.ai/download", "LM Studio"),
-        " and ",
-        outsideLink("github.com/ggml-org/llama.cpp", "llama.cpp"),
-        ". ",
-        h("button", { class: "inline", onclick: act.refresh }, "Check again"),
-      ),
-    );
-    if (isBack) root.querySelectorAll("button")[chosen]?.focus();
+    const page = fromTemplate("welcome-ways");
+    const [title, list, problem, again] = pick(page, "h2 ul .message .inline");
+    if (view.is_over) setText(title, "No backend yet");
+    if (!offersStarter) list.firstElementChild.remove();
+    for (const el of list.querySelectorAll("button"))
+      el.onclick = () => busy(el, problem, async () => void (await ways[(chosen = el.value)]()));
+    again.onclick = act.refresh;
+    root.replaceChildren(...page.children);
+    if (isBack) root.querySelector(`[value="${chosen}"]`)?.focus();
   }
 
   function draw() {
