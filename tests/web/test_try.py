@@ -265,7 +265,7 @@ async def test_it_opens_from_a_model_takes_models_of_the_map_and_gives_way_to_ot
         await expect(page.locator("#try-models")).to_contain_text("No model is called that.")
         await page.keyboard.press("Enter")
         await expect(page.locator("#try-state")).to_have_text("not listed")
-        await page.evaluate("import('/app/chrome/try.js').then((t) => t.openTry(undefined, 'Now an alias'))")
+        await page.evaluate("import('/app/chrome/open.js').then((t) => t.openTry(undefined, 'Now an alias'))")
         await expect(page.locator(".answer")).to_have_count(2)
         assert [body["model"] for body in sent(service)] == [f"llamacpp-0/{BLIND}", "fast"]
         await card(page, "ollama-1").click()

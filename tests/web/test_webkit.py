@@ -50,7 +50,7 @@ const look = setInterval(() => {
 """
 ASK = """
 const done = arguments[0];
-import("/app/chrome/try.js").then(({ openTry }) => openTry(undefined, "Hello"));
+import("/app/chrome/open.js").then(({ openTry }) => openTry(undefined, "Hello"));
 let n = 0;
 const look = setInterval(() => {
   n += 1;

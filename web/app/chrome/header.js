@@ -4,8 +4,7 @@ import { addBackend } from "../dialogs/backend_dialog.js";
 import { renderFilters } from "./filters.js";
 import { isFiltering } from "../map/selection.js";
 import { openPeersDialog } from "../dialogs/peers.js";
-import { openTry } from "./try.js";
-import { openSettings } from "../settings/open.js";
+import { openSettings, openTry } from "./open.js";
 import { formatCount, plural } from "../core/format.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
@@ -63,7 +62,7 @@ export function initHeader(store, map, act) {
     refresh: act.refresh,
     add: addBackend,
     peers: () => openPeersDialog(),
-    try: () => void openTry(),
+    try: () => openTry(),
     "view-button": () => act.changeSettings({ view: store.state.settings.view === "map" ? "table" : "map" }),
     settings: () => openSettings(),
     "help-button": () => $("help").showModal(),

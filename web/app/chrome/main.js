@@ -1,5 +1,4 @@
 /** Joins the page's parts: the state, what draws it, and the stream of the service's events. */
-import { openApps } from "../apps/open_apps.js";
 import { callApi, errorText, onLocked } from "../core/api.js";
 import { App } from "../core/app.js";
 import { EventStream } from "../core/events.js";
@@ -16,17 +15,19 @@ import { MapView } from "../map/map_view.js";
 import { Minimap } from "../map/minimap.js";
 import { backendOf, highlightedKeys, noFilters } from "../map/selection.js";
 import { Panel } from "../panel/panel.js";
-import { initSettings, openSettings } from "../settings/open.js";
 import { Timeline } from "../panel/timeline.js";
 import { Tooltip } from "../panel/tooltip.js";
 import { $, announce } from "./dom.js";
 import { initHeader } from "./header.js";
 import { initKeys } from "./keys.js";
 import { Table } from "./table.js";
-import { initTry } from "./try.js";
+import { initOpeners, openApps, openSettings } from "./open.js";
 
 /** Over how long the requests of one event set out. */
 const TRAFFIC_MS = 250;
+
+/** What `#name` or `#name=where` opens. @type {Record<string, (at:string)=>unknown>} */
+const PAGES = { peers: () => openPeersDialog(), apps: openApps, settings: openSettings };
 
 let link = takeDeepLink();
 const app = new App(readHash(), {
@@ -284,18 +285,13 @@ async function begin() {
 function followLink() {
   if (link?.host) openPeersDialog(undefined, link);
   else if (link) addFromLink(link);
-  else if ("peers" in readHash()) {
-    writeHash({ peers: null });
-    openPeersDialog();
-  } else if ("apps" in readHash()) {
-    const { apps } = readHash();
-    writeHash({ apps: null });
-    void openApps(apps);
-  } else if ("settings" in readHash()) {
-    const { settings } = readHash();
-    writeHash({ settings: null });
-    void openSettings(settings);
-  }
+  else
+    for (const [name, open] of Object.entries(PAGES)) {
+      const at = readHash()[name];
+      if (at === undefined) continue;
+      writeHash({ [name]: null });
+      void open(at);
+    }
   link = null;
 }
 
@@ -321,8 +317,7 @@ initHeader(store, map, {
 });
 initKeys(store, map, { select, showNow, hideTooltip: () => tooltip.show(null) });
 initPeers(store, select);
-initTry(context);
-initSettings(store, (change) => app.changeSettings(change));
+initOpeners(context, (change) => app.changeSettings(change));
 applySettings();
 new ResizeObserver(() => map.measure()).observe($("map"));
 for (const query of MEDIA_QUERIES) matchMedia(query).addEventListener("change", applySettings);

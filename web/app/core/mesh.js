@@ -215,39 +215,9 @@ function indexModels(backends, before) {
   return models;
 }
 
-/** As the event says; older services leave it to the page, by the same rule. @param {Mesh} mesh @param {any} event @returns {Mesh} */
-function withLight(mesh, event) {
-  if (event.light) return { ...mesh, light: event.light, light_reason: event.light_reason ?? "" };
-  const all = [...mesh.backends.values()];
-  const enabled = all.filter((b) => b.enabled);
-  const unhealthy = enabled.filter((b) => b.health.state === "unhealthy");
-  const warming = enabled.filter((b) => b.health.state === "warming");
-  const withReason = (/** @type {string} */ light, /** @type {string} */ reason) => ({
-    ...mesh,
-    light,
-    light_reason: reason,
-  });
-  if (!enabled.length)
-    return withReason(
-      "grey",
-      all.length ? "No backend is enabled." : "No backend yet: that is a server or account that answers.",
-    );
-  if (unhealthy.length) {
-    const text = `${unhealthy.length} of ${enabled.length} down: ${unhealthy[0].name}: ${unhealthy[0].health.text}`;
-    return withReason(unhealthy.length === enabled.length ? "red" : "amber", text);
-  }
-  if (warming.length)
-    return withReason("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
-  const degraded = enabled.filter((b) => b.health.state === "healthy" && b.degraded);
-  if (degraded.length) {
-    const text = `${degraded.length} of ${enabled.length} can serve nothing: ${degraded[0].name}: ${degraded[0].degraded}`;
-    return withReason("amber", text);
-  }
-  if (enabled.every((b) => b.health.state === "healthy")) {
-    return withReason(
-      "green",
-      enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`,
-    );
-  }
-  return withReason("grey", "Checking the backends.");
-}
+/** As the event says. @param {Mesh} mesh @param {any} event @returns {Mesh} */
+const withLight = (mesh, { light = mesh.light, light_reason = mesh.light_reason }) => ({
+  ...mesh,
+  light,
+  light_reason,
+});

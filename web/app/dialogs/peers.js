@@ -20,21 +20,6 @@ import { displayName, parseHostPort, plural } from "../core/format.js";
 import { routeKey } from "../core/mesh.js";
 import { matchesPattern, patternOf } from "../core/rules.js";
 
-/** @type {PeersView} */
-const NO_PEERS = {
-  node_id: "",
-  short: "",
-  name: "",
-  visible: false,
-  browse: false,
-  port: 0,
-  door: 0,
-  addresses: [],
-  problem: "",
-  peers: [],
-  seen: [],
-  pairing: null,
-};
 /** @type {PeersView|null} */
 let view = null;
 let revision = 0;
@@ -56,13 +41,7 @@ export function initPeers(store_, select_) {
 /** @param {PeersView} now */
 export function setPeers(now) {
   revision += 1;
-  // An older service may lack a field.
-  view = { ...NO_PEERS, ...now };
-  view.peers = view.peers.map((peer) => ({
-    ...peer,
-    use: peer.use ?? null,
-    may_manage: peer.may_manage ?? false,
-  }));
+  view = now;
   renderPeers();
   setPairing(view.pairing);
 }

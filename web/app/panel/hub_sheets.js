@@ -1,6 +1,6 @@
 /** The panels of user and router. */
-import { openApps } from "../apps/open_apps.js";
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { openApps } from "../chrome/open.js";
 import { findingsSection } from "./findings.js";
 import { facts, item, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";

@@ -1,9 +1,8 @@
 /** The panel of a model. */
-import { openApps } from "../apps/open_apps.js";
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
-import { openTry } from "../chrome/try.js";
+import { openApps, openTry } from "../chrome/open.js";
 import { recipeOf } from "../try/recipes.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";

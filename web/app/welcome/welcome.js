@@ -1,9 +1,8 @@
 /** The first run: ways to a first backend where there is none, then a bar with the next step. The service keeps how far it came. */
-import { $, fromTemplate, h, icon, iconButton, loadStyle, pick, setText } from "../chrome/dom.js";
-import { openTry } from "../chrome/try.js";
+import { $, fromTemplate, h, icon, loadStyle, pick, setText } from "../chrome/dom.js";
+import { openApps, openTry } from "../chrome/open.js";
 import { callApi } from "../core/api.js";
 import { displayName, plural } from "../core/format.js";
-import { openApps } from "../apps/open_apps.js";
 import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { emptyReason } from "../map/empty_state.js";
@@ -22,7 +21,7 @@ export async function startWelcome(store, act) {
   /** @type {LoginView|null} */
   const login = view.login_asked ? null : await callApi("GET", LOGIN);
   await styled;
-  const bar = h("section", { id: "welcome-bar", "aria-label": "Welcome", hidden: true });
+  const bar = fromTemplate("welcome-steps");
   document.querySelector("main")?.before(bar);
   /** Requests that had been answered when the question was opened. */
   let answered = Infinity;
@@ -37,10 +36,10 @@ export async function startWelcome(store, act) {
     draw();
   };
 
-  /** What is to be done next; nothing once all is done or skipped. @returns {""|"question"|"apps"|"login"} */
+  /** What is to be done next; nothing once all is done or skipped. @returns {""|"question"|"waiting"|"apps"|"login"} */
   const step = () => {
     if (view.is_over || !good().length) return "";
-    if (!view.done.includes("question")) return "question";
+    if (!view.done.includes("question")) return answered < Infinity ? "waiting" : "question";
     if (!view.done.includes("apps")) return "apps";
     return login?.can && !login.on && !view.login_asked ? "login" : "";
   };
@@ -54,77 +53,35 @@ export async function startWelcome(store, act) {
       : `Found ${displayName(first.name)} with ${models}${other}.`;
   };
 
-  /** @param {string} title @param {string} text @param {...HTMLButtonElement} buttons */
-  const line = (title, text, ...buttons) =>
-    h("div", {}, h("p", {}, h("b", { text: title }), ` ${text}`), h("div", { class: "row" }, ...buttons));
-  const message = h("p", { class: "message", role: "status" });
-  /** @param {string} text @param {()=>unknown} press @param {boolean} [isMain] */
-  const button = (text, press, isMain = true) => {
-    const el = h("button", { class: isMain ? "primary" : "" }, text);
-    el.onclick = () => void busy(el, message, async () => void (await press()));
-    return el;
+  /** What the bar's buttons do. @type {Record<string, ()=>unknown>} */
+  const presses = {
+    end: () => callApi("DELETE", "/mesh/demo"),
+    ask: () => ((answered = successes()), drawBar(), openTry()),
+    apps: () => (openApps(), keep({ done: "apps" })),
+    later: () => keep({ done: "apps" }),
+    yes: async () => (await callApi("PATCH", LOGIN, { on: true }), keep({ done: "login" })),
+    no: () => keep({ done: "login" }),
+    skip: () => keep({ is_over: true }),
   };
-
-  /** @type {Record<string, ()=>HTMLElement>} */
-  const lines = {
-    question: () =>
-      answered < Infinity
-        ? line("Waiting for your first answer.", "It flies along the map.")
-        : line(found(), "Ask it something, and see the answer come.", button("Try it", ask)),
-    apps: () =>
-      line(
-        view.done.includes("question") ? "It answers." : found(),
-        "Now let your apps use it: one address and one key for all of them.",
-        button("Use it in your apps", async () => (openApps(), keep({ done: "apps" }))),
-        button("Not now", () => keep({ done: "apps" }), false),
-      ),
-    login: () =>
-      line(
-        "Start Meshlight at login?",
-        "So that your apps always find it. This is asked only once.",
-        button(
-          "Yes",
-          async () => (await callApi("PATCH", LOGIN, { on: true }), keep({ done: "login" })),
-          false,
-        ),
-        button("Not now", () => keep({ done: "login" }), false),
-      ),
-  };
-  const ask = () => {
-    answered = successes();
-    void openTry();
-    drawBar(true);
-  };
-
-  let shown = "";
-  const drawBar = (isAnew = false) => {
+  for (const el of bar.querySelectorAll("button"))
+    el.onclick = async () => {
+      const hadFocus = document.activeElement === el;
+      await busy(el, bar.lastElementChild, async () => void (await presses[el.value]()));
+      // What comes next takes the focus of what has gone.
+      if (hadFocus && !el.checkVisibility() && [el, document.body].includes(document.activeElement))
+        bar.querySelector("[data-step]:not([hidden]) button")?.focus();
+    };
+  const drawBar = () => {
     const demo = backends().some(isDemo);
     const now = step();
-    const parts = [demo, now, now && found()].join("|");
-    if (parts === shown && !isAnew) return;
-    shown = parts;
-    const hadFocus = bar.contains(document.activeElement);
     bar.hidden = !demo && !now;
-    bar.replaceChildren(
-      ...(demo
-        ? [
-            line(
-              "This is a demo.",
-              "Backends called “Demo …” are simulated, their answers are scripted.",
-              end(),
-            ),
-          ]
-        : []),
-      ...(now ? [lines[now]()] : []),
-      message,
-    );
-    if (now && now !== "login")
-      bar
-        .querySelector("div:last-of-type > .row")
-        ?.append(iconButton("close", "Skip the rest of Welcome", () => void keep({ is_over: true })));
-    if (hadFocus) bar.querySelector("button")?.focus();
+    for (const line of bar.querySelectorAll("[data-step]"))
+      line.hidden = line.dataset.step === "demo" ? !demo : line.dataset.step !== now;
+    if (!now) return;
+    const [question, apps] = bar.querySelectorAll(".found");
+    setText(question, found());
+    setText(apps, view.done.includes("question") ? "It answers." : found());
   };
-  const end = () => button("End the demo", () => callApi("DELETE", "/mesh/demo"), false);
 
   /** Until it is known, it is offered: the others must not move below a pointer. */
   const hasStarter = () => {
@@ -181,7 +138,7 @@ export async function startWelcome(store, act) {
     if (!isEmpty) update = root.onkeydown = null;
     else if (update) update();
     else drawWays();
-    if (step() === "question" && successes() > answered) {
+    if (step() === "waiting" && successes() > answered) {
       answered = Infinity;
       void keep({ done: "question" });
     }
