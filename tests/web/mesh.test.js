@@ -120,34 +120,6 @@ test("the old state stays as it was", () => {
   assert.deepEqual(toSnapshot(state), before);
 });
 
-test("a snapshot that lacks what newer services send is filled in, whatever is missing", () => {
-  for (const field of [
-    "requests",
-    "details",
-    "about",
-    "warnings",
-    "degraded",
-    "models",
-    "health",
-    "in_flight",
-    "latency_ms",
-    "name",
-  ]) {
-    const { [field]: _left, ...older } = one;
-    for (const sent of [older, { ...older, [field]: null }]) {
-      const backend = fromSnapshot(/** @type {any} */ ({ ...before, backends: [sent] })).backends.get("a");
-      assert.deepEqual(Object.keys(/** @type {any} */ (backend)).sort(), Object.keys(one).sort(), field);
-      assert.notEqual(backend?.[/** @type {"name"} */ (field)], undefined, field);
-    }
-  }
-  for (const field of ["router", "backends", "models", "notices", "light", "light_reason"]) {
-    const { [field]: _left, ...older } = before;
-    const mesh = fromSnapshot(/** @type {any} */ (older));
-    assert.equal(mesh.router.requests.total, 0);
-    assert.ok(mesh.notices);
-  }
-});
-
 test("an event that lacks a field changes only what it names", () => {
   const state = fromSnapshot(/** @type {any} */ (before));
   const got = applyEvent(state, "health", { seq: 2, backends: [{ id: "a", latency_ms: 9 }] });

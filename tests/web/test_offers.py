@@ -85,7 +85,7 @@ async def test_the_panel_says_why_and_uses_the_offer_by_a_rule_of_its_own(browse
         await expect(offers).not_to_contain_text("To use both")
         await expect(page.locator("#panel .others")).to_contain_text("No other backend")
         await expect(page.locator("#panel .route")).not_to_contain_text(WHY)
-        await offers.get_by_role("button", name="Use it").focus()
+        await offers.get_by_role("button", name="Use it", exact=True).focus()
         await page.keyboard.press("Enter")
         await expect(offers).to_have_count(0)
         await expect(page.get_by_text("studio-mac is used for it, too.")).to_be_visible()
@@ -105,7 +105,7 @@ async def test_a_rule_of_this_model_gets_the_backend_and_keeps_the_rest(browser:
     scenario.settings.set_rules(before)
     async with open_fake(browser, scenario) as page:
         await chip(page, "ollama-1").click()
-        await page.get_by_role("button", name="Use it").click()
+        await page.get_by_role("button", name="Use it", exact=True).click()
         await expect(chip(page, "peer-3")).to_have_class("card chip")
         rule = as_sent(replace(before, also=("mlx-9", "peer-3")))
         assert patches(scenario) == [("/mesh/settings", {"routing": {"rules": [rule]}})]
@@ -121,7 +121,7 @@ async def test_an_offer_of_a_peer_with_a_list_is_put_on_that_list(browser: Brows
         await page.get_by_role("button", name="Choose its models …").click()
         await expect(page.get_by_role("combobox", name="Models used from it")).to_have_value("chosen")
         await page.keyboard.press("Escape")
-        await page.get_by_role("button", name="Use it").click()
+        await page.get_by_role("button", name="Use it", exact=True).click()
         await expect(chip(page, "peer-3")).to_have_class("card chip selected")
         assert patches(scenario) == [(f"/mesh/peers/{BO}", {"use": ["qwen*", "own-1b"]})]
 
@@ -134,9 +134,9 @@ async def test_an_offer_that_cannot_be_used_says_why_and_stays(browser: Browser)
             lambda route: route.fulfill(status=409, json={"error": {"message": "The file is read-only."}}),
         )
         await chip(page, "ollama-1").click()
-        await page.get_by_role("button", name="Use it").click()
+        await page.get_by_role("button", name="Use it", exact=True).click()
         await expect(page.get_by_text("The file is read-only.")).to_be_visible()
-        await expect(page.get_by_role("button", name="Use it")).to_be_enabled()
+        await expect(page.get_by_role("button", name="Use it", exact=True)).to_be_enabled()
 
 
 async def test_which_models_are_used_from_a_peer_is_chosen_in_its_terms(browser: Browser) -> None:

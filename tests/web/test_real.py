@@ -103,7 +103,7 @@ async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
             pass
         async with open_page(browser, link, cards=False, expect_errors=True) as page:
             await expect(page.locator("#key-error")).to_contain_text("used already")
-            await expect(page.locator("#session pre")).to_have_text("meshlight open")
+            await expect(page.locator("#session")).to_contain_text("meshlight open")
             await page.locator("#key").fill("not-it")
             await page.keyboard.press("Enter")
             await expect(page.locator("#key-error")).to_contain_text("not the key of this service")
@@ -205,15 +205,11 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
             assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 2
 
 
-async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_path: Path) -> None:
+async def test_a_model_tells_its_route(browser: Browser, tmp_path: Path) -> None:
     async with scenario(tmp_path) as (node, _, _), inside(browser, node) as page:
         await page.locator(".chip", has_text="llama-3.2-3b").first.click()
         await expect(page.locator("#panel .route li").first).to_contain_text("desk")
         await expect(page.locator("#panel .paths")).to_have_text("2 connected paths")
-        await page.get_by_role("button", name="Send a test").click()
-        await expect(page.locator("#panel .message").first).to_contain_text(
-            "desk answered: first token after"
-        )
 
 
 async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browser, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ async def test_out_of_nothing_a_real_model_arrives_and_answers_every_client(
     # With one thread nothing waits for another one that a busy machine does not let run.
     settings += f'[[local.models]]\nid = "{MODEL}"\nargs = ["--threads", "1"]\n'
     async with Node(home, (), settings) as node, open_page(browser, node.service.link()) as page:
+        await page.get_by_role("button", name="Get a starter model").click()
         await expect(
             page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")
         ).to_be_visible()

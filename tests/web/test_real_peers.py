@@ -97,7 +97,7 @@ async def test_what_a_peer_has_too_is_offered_and_used_after_one_press_and_liste
         await expect(offer).to_have_class("card chip offered", timeout=SOON)
         await offer.click()
         await expect(anna.locator("#panel .offers")).to_contain_text("which you have added, has it")
-        await anna.get_by_role("button", name="Use it").click()
+        await anna.get_by_role("button", name="Use it", exact=True).click()
         await expect(offer).to_have_class("card chip selected", timeout=SOON)
         [rule] = (await a.http.get("/mesh/settings")).json()["routing"]["rules"]
         assert (rule["model"], rule["also"]) == ("llama-3.2-3b", [peer["backend"]])
@@ -118,5 +118,5 @@ async def test_what_a_peer_has_too_is_offered_and_used_after_one_press_and_liste
         await expect(other).to_have_class("card chip offered", timeout=SOON)
         await other.click()
         await expect(anna.locator("#panel .offers")).to_contain_text("not among the models", timeout=SOON)
-        await anna.get_by_role("button", name="Use it").click()
+        await anna.get_by_role("button", name="Use it", exact=True).click()
         await expect(other).to_have_class("card chip selected", timeout=SOON)

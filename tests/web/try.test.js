@@ -14,10 +14,13 @@ const backend = (more) => ({
   enabled: true,
   health: { state: "healthy" },
   models: ["m"],
+  details: {},
   ...more,
 });
 /** @param {object[]} backends @param {object} [more] */
-const groupsOf = (backends, more) => choiceGroups(fromSnapshot({ seq: 1, backends, ...more }), null);
+const meshOf = (backends, more) => fromSnapshot({ seq: 1, backends, models: [], ...more });
+/** @param {object[]} backends @param {object} [more] */
+const groupsOf = (backends, more) => choiceGroups(meshOf(backends, more), null);
 /** @param {object} delta */
 const chunk = (delta) => `data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`;
 
@@ -57,10 +60,7 @@ test("models that do not chat are left out, and those that only are offered are 
 test("this machine's models are loaded, cold or loading as their engines say", () => {
   const states = { a: "ready", b: "on-disk", c: "waiting", d: "failed" };
   const models = new Map(Object.entries(states).map(([id, state]) => [id, { id, state, purpose: "chat" }]));
-  const mesh = fromSnapshot({
-    seq: 1,
-    backends: [backend({ id: "this-machine", models: Object.keys(states) })],
-  });
+  const mesh = meshOf([backend({ id: "this-machine", models: Object.keys(states) })]);
   const [best] = choiceGroups(mesh, /** @type {any} */ ({ models }));
   assert.deepEqual(
     best.choices.map((c) => c.word),

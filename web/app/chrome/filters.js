@@ -2,12 +2,11 @@
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { isFiltering, noFilters } from "../map/selection.js";
-import { STATUS_STYLES, STATUS_ORDER, RING_LABELS, RING_ORDER, statusOf } from "../map/status_styles.js";
+import { STATUS_ORDER, RING_LABELS, RING_ORDER, glyphOf, statusOf } from "../map/status_styles.js";
 
 /** @param {AppState} state @param {(filters:Filters)=>void} change */
 export function renderFilters({ filters, mesh }, change) {
   const all = [...(mesh?.backends.values() ?? [])];
-  const kinds = [...new Set(all.map((b) => b.kind))];
   /** @param {"rings"|"kinds"|"statuses"} group @param {string} value @param {string} text @param {number} n */
   const tick = (group, value, text, n) =>
     h(
@@ -31,26 +30,20 @@ export function renderFilters({ filters, mesh }, change) {
     document.activeElement instanceof HTMLInputElement
       ? [...$("filters").querySelectorAll("input")].indexOf(document.activeElement)
       : -1;
+  /** @type {[string, "rings"|"kinds"|"statuses", string[], (value:any)=>string, (backend:BackendView)=>string][]} */
+  const groups = [
+    ["Ring", "rings", RING_ORDER, (ring) => RING_LABELS[/** @type {Ring} */ (ring)], (b) => b.ring],
+    ["State", "statuses", STATUS_ORDER, (status) => `${glyphOf(status)} ${status}`, statusOf],
+    ["Kind", "kinds", [...new Set(all.map((b) => b.kind))], kindLabel, (b) => b.kind],
+  ];
   $("filters").replaceChildren(
-    h(
-      "fieldset",
-      {},
-      h("legend", { text: "Ring" }),
-      ...RING_ORDER.map((r) => tick("rings", r, RING_LABELS[r], all.filter((b) => b.ring === r).length)),
-    ),
-    h(
-      "fieldset",
-      {},
-      h("legend", { text: "State" }),
-      ...STATUS_ORDER.map((l) =>
-        tick("statuses", l, `${STATUS_STYLES[l].glyph} ${l}`, all.filter((b) => statusOf(b) === l).length),
+    ...groups.map(([title, group, values, labelOf, valueOf]) =>
+      h(
+        "fieldset",
+        {},
+        h("legend", { text: title }),
+        ...values.map((v) => tick(group, v, labelOf(v), all.filter((b) => valueOf(b) === v).length)),
       ),
-    ),
-    h(
-      "fieldset",
-      {},
-      h("legend", { text: "Kind" }),
-      ...kinds.map((k) => tick("kinds", k, kindLabel(k), all.filter((b) => b.kind === k).length)),
     ),
     h("button", { disabled: !isFiltering(filters), onclick: () => change(noFilters()) }, "Show everything"),
   );

@@ -7,7 +7,6 @@ import { openPeersDialog } from "../dialogs/peers.js";
 import { openSettings, openTry } from "./open.js";
 import { formatCount, plural } from "../core/format.js";
 
-const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
 /** @type {Record<string, string>} */
 const LIGHT_LABELS = {
   green: "healthy",
@@ -66,8 +65,6 @@ export function initHeader(store, map, act) {
     "view-button": () => act.changeSettings({ view: store.state.settings.view === "map" ? "table" : "map" }),
     settings: () => openSettings(),
     "help-button": () => $("help").showModal(),
-    "theme-button": () =>
-      act.changeSettings({ theme: THEMES[(THEMES.indexOf(store.state.settings.theme) + 1) % THEMES.length] }),
   };
   for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
   const zooms = [() => map.zoom(1.35), () => map.zoom(1 / 1.35), () => map.fit(), () => map.tidy()];
@@ -78,8 +75,10 @@ export function initHeader(store, map, act) {
     ({ mesh }) => [mesh?.refresh?.done, mesh?.refresh?.total],
     ([done = 0, total = 0]) => renderRefresh(done, total),
   );
-  store.subscribe((s) => s.settings, renderSettings);
-  renderSettings(store.state.settings);
+  store.subscribe(
+    (s) => s.settings.view === "table",
+    (isTable) => $("view-button").setAttribute("aria-pressed", String(isTable)),
+  );
 }
 
 export function closeFilters() {
@@ -147,12 +146,4 @@ function renderRefresh(done, total) {
   setText($("refresh").querySelector("span"), checking ? `Checking ${done}/${total}` : "Refresh");
   $("refresh").style.setProperty("--part", checking ? String(done / total) : "0");
   $("refresh").setAttribute("aria-busy", String(checking));
-}
-
-/** @param {Settings} settings */
-function renderSettings({ theme, view }) {
-  const label = `Theme: ${theme === "contrast" ? "high contrast" : theme}`;
-  $("theme-button").setAttribute("aria-label", label);
-  $("theme-button").title = label;
-  $("view-button").setAttribute("aria-pressed", String(view === "table"));
 }

@@ -80,24 +80,20 @@ const routerLines = ({ mesh }) =>
     : [];
 
 function showMap() {
-  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates, placed } =
-    store.state;
+  const { state } = store;
+  const { mesh, shown, servers, selection, matches, moment } = state;
   if (!mesh) return;
   map.show({
+    ...state,
     backends: shown,
-    topology,
     selected: selection.key,
     matches: matches?.keys ?? null,
     highlighted: highlightedKeys(selection.key, shown, servers),
     pathOf: (key) => highlightedKeys(key, shown, servers),
-    active: activeRoutes,
-    unused,
-    rates,
-    queues: store.state.queues,
+    active: state.activeRoutes,
     // What it was like in the past is not kept.
-    local: store.state.moment === null ? store.state.local : null,
-    mesh: store.state.moment === null ? mesh : null,
-    placed,
+    local: moment === null ? state.local : null,
+    mesh: moment === null ? mesh : null,
     hub: {
       name: displayName(mesh.router.name),
       status: mesh.router.status,

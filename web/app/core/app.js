@@ -286,23 +286,13 @@ export class App {
 
 /** The map of before where nothing on it changed. @param {Map<string, ShownBackend>} before @param {ShownBackend[]} list */
 function unlessSame(before, list) {
-  const fields = /** @type {const} */ ([
-    "name",
-    "kind",
-    "ring",
-    "status",
-    "latency",
-    "models",
-    "removed",
-    "reason",
-    "text",
-    "degraded",
-  ]);
   let changed = before.size !== list.length;
   const ids = before.keys();
   const next = list.map((now) => {
     const old = before.get(now.id);
-    const isSame = old !== undefined && fields.every((field) => old[field] === now[field]);
+    const isSame =
+      old !== undefined &&
+      Object.entries(now).every(([field, value]) => old[/** @type {"id"} */ (field)] === value);
     changed ||= !isSame || ids.next().value !== now.id;
     return isSame ? old : now;
   });

@@ -1,43 +1,22 @@
 /**
- * A snapshot and each event give the next state; nothing is changed in place. What an older or newer service does not
- * send, or says in words that this page does not know, is filled in here: no other module has to ask.
+ * A snapshot and each event give the next state; nothing is changed in place. Words that
+ * this page does not know are replaced here: no other module has to ask.
  */
 import { RING_ORDER, STATUS_ORDER } from "../map/status_styles.js";
 
 /** @param {string} backend @param {string} model */
 export const routeKey = (backend, model) => `m:${backend}\n${model}`;
 
-/** @type {Requests} */
-const NO_REQUESTS = { total: 0, successful: 0, failed: 0, in_flight: 0 };
 /** @type {RequestStats} */
-const NO_STATS = { ...NO_REQUESTS, first_byte_ms: null, tokens_in: 0, tokens_out: 0 };
-/** @type {HealthView} */
-const NO_HEALTH = { state: "unknown", reason: "", text: "", fix: "", since_s: 0 };
-/** @type {Omit<BackendView, "id">} */
-const NO_BACKEND = {
-  name: "",
-  kind: "",
-  ring: "cloud",
-  url: "",
-  enabled: true,
-  source: "config",
-  health: NO_HEALTH,
-  latency_ms: null,
-  models: [],
+const NO_STATS = {
+  total: 0,
+  successful: 0,
+  failed: 0,
   in_flight: 0,
-  requests: NO_STATS,
-  access_key: "",
-  ca_file: "",
-  proxy: "",
-  given_models: [],
-  details: {},
-  about: {},
-  warnings: [],
-  degraded: "",
-  can_load: false,
-  slots: null,
+  first_byte_ms: null,
+  tokens_in: 0,
+  tokens_out: 0,
 };
-
 /** @type {Omit<ModelView, "id"|"backends">} */
 const NO_MODEL = { requests: null, queue: null };
 /** As many as the service remembers. */
@@ -46,36 +25,12 @@ const DECISIONS_KEPT = 10;
 /** With when it came, for its ages go on. @template T @param {T} sent @returns {T & {at:number}} */
 const dated = (sent) => /** @type {any} */ (sent ? { ...sent, at: Date.now() } : null);
 
-/** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */
-function withDefaults(usual, sent) {
-  const missing = Object.entries(/** @type {any} */ (usual)).filter(
-    ([name, value]) => sent?.[name] === undefined || (sent[name] === null && value !== null),
-  );
-  return missing.length ? { ...usual, ...sent, ...Object.fromEntries(missing) } : sent;
-}
-
-/** @param {any} sent @returns {HealthView} */
-function normalHealth(sent) {
-  const health = withDefaults(NO_HEALTH, sent);
-  return STATUS_ORDER.includes(health.state) ? health : { ...health, state: "unknown" };
-}
-
-/** A ring that this page does not know counts as the furthest. @param {any} sent @returns {BackendView} */
-export function normalBackend(sent) {
-  const backend = withDefaults({ id: "", ...NO_BACKEND }, sent);
-  return {
-    ...backend,
-    name: backend.name || backend.id,
-    ring: RING_ORDER.includes(backend.ring) ? backend.ring : "cloud",
-    health: normalHealth(backend.health),
-    requests: withDefaults(NO_STATS, backend.requests),
-  };
-}
-
-/** @param {any} sent @returns {RouterView} */
-const normalRouter = (sent) => ({
-  ...withDefaults({ node_id: "", name: "", version: "", status: "", uptime_s: 0 }, sent),
-  requests: withDefaults(NO_REQUESTS, sent?.requests),
+/** A ring that this page does not know counts as the furthest, and a state as unknown. @param {any} sent @returns {BackendView} */
+export const normalBackend = (sent) => ({
+  ...sent,
+  name: sent.name || sent.id,
+  ring: RING_ORDER.includes(sent.ring) ? sent.ring : "cloud",
+  health: STATUS_ORDER.includes(sent.health.state) ? sent.health : { ...sent.health, state: "unknown" },
 });
 
 /** By model, the ids of the backends that offer it and are not used for it; the map of before where nothing changed. @param {Record<string, string[]>} [sent] @param {Mesh["offered"]} [before] @returns {Mesh["offered"]} */
@@ -91,17 +46,14 @@ function offeredMap(sent = {}, before = new Map()) {
 export function fromSnapshot(view, before = null) {
   return {
     seq: view.seq,
-    router: normalRouter(view.router),
-    light: view.light ?? "grey",
-    light_reason: view.light_reason ?? "",
-    notices: view.notices ?? [],
+    router: view.router,
+    light: view.light,
+    light_reason: view.light_reason,
+    notices: view.notices,
     offered: offeredMap(view.offered, before?.offered),
-    backends: new Map((view.backends ?? []).map((/** @type {any} */ b) => [b.id, normalBackend(b)])),
+    backends: new Map(view.backends.map((/** @type {any} */ b) => [b.id, normalBackend(b)])),
     models: new Map(
-      (view.models ?? []).map((/** @type {any} */ m) => [
-        m.id,
-        { ...NO_MODEL, ...m, backends: m.backends ?? [], queue: dated(m.queue) },
-      ]),
+      view.models.map((/** @type {any} */ m) => [m.id, { ...NO_MODEL, ...m, queue: dated(m.queue) }]),
     ),
     inFlightByRoute: new Map(),
     decisions: (view.decisions ?? []).map(dated),
@@ -118,10 +70,7 @@ export function applyEvent(mesh, name, event) {
   if (name === "health") return withLight(withHealth(next, event.backends ?? []), event);
   if (name === "topology") return withLight(withTopology(next, event), event);
   if (name === "traffic")
-    return withQueues(
-      withTraffic(next, event.routes ?? [], withDefaults(mesh.router.requests, event.router)),
-      event,
-    );
+    return withQueues(withTraffic(next, event.routes ?? [], event.router ?? mesh.router.requests), event);
   if (name === "refresh") return { ...next, refresh: { id: event.id, done: event.done, total: event.total } };
   return next;
 }

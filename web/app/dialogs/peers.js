@@ -23,6 +23,8 @@ import { matchesPattern, patternOf } from "../core/rules.js";
 /** @type {PeersView|null} */
 let view = null;
 let revision = 0;
+/** Changes under way: what was ticked stays ticked until they are answered. */
+let pending = 0;
 /** @type {Store<AppState>} */
 let store;
 /** @type {PanelContext["select"]} */
@@ -59,12 +61,14 @@ export const loadPeers = () => requestPeers("GET").catch(() => {});
 async function change(path, data) {
   const message = $("p-message");
   message.textContent = "";
+  pending += 1;
   try {
     await requestPeers(data ? "PATCH" : "DELETE", path, data);
   } catch (error) {
     message.replaceChildren(...withCode(errorText(error)));
-    renderPeers();
   }
+  pending -= 1;
+  renderPeers();
 }
 
 /** @param {string} backend @returns {PeerView|undefined} the peer that is used as this backend */
@@ -96,8 +100,8 @@ export function openPeersDialog(peer, link) {
   (row?.querySelector("summary") ?? (link ? address : $("p-visible"))).focus();
 }
 
-export function renderPeers() {
-  if (!view || !$("p-message")) return;
+function renderPeers() {
+  if (!view || pending || !$("p-message")) return;
   const {
     addresses: [host],
     door,

@@ -46,10 +46,10 @@ function drawLane(ctx, { palette, camera }, lane) {
   ctx.stroke();
 }
 
-/** @param {Context2D} ctx @param {Path} path @param {boolean} [straight] */
-function trace(ctx, { curve: c, line }, straight = false) {
-  ctx.moveTo(c[straight ? 6 : 0], c[straight ? 7 : 1]);
-  if (!straight) ctx.bezierCurveTo(c[2], c[3], c[4], c[5], c[6], c[7]);
+/** @param {Context2D} ctx @param {Path} path */
+function trace(ctx, { curve: c, line }) {
+  ctx.moveTo(c[0], c[1]);
+  ctx.bezierCurveTo(c[2], c[3], c[4], c[5], c[6], c[7]);
   for (let i = 0; i < line.length; i += 2) ctx.lineTo(line[i], line[i + 1]);
 }
 
@@ -103,46 +103,30 @@ function drawBackendEdges(ctx, scene) {
   const laneX = new Map(layout.lanes.map((lane) => [lane.ring, lane.x]));
   const path = (/** @type {Box} */ box) => backendEdge(hubs.router, box, laneX.get(box.ring) ?? 0);
   if (layout.style === "dense") drawBusLines(ctx, scene, path);
-  const emphasized = [];
-  for (const box of layout.boxes) {
-    const backend = scene.shown.get(box.id);
-    if (!backend) continue;
-    const isEmphasized = scene.activeBackends.has(box.id) || (scene.highlighted?.has(box.key) ?? false);
-    if (isEmphasized) {
-      emphasized.push(box);
-      continue;
+  // What is emphasized lies above the rest.
+  for (const isEmphasized of [false, true])
+    for (const box of layout.boxes) {
+      const backend = scene.shown.get(box.id);
+      const isHighlighted = scene.highlighted?.has(box.key) ?? false;
+      const isActive = scene.activeBackends.has(box.id);
+      if (!backend || (isActive || isHighlighted) !== isEmphasized) continue;
+      const { status } = backend;
+      const alpha = isEmphasized
+        ? scene.highlighted && !isHighlighted
+          ? 0.3
+          : 1
+        : (backend.removed ? 0.25 : status === "healthy" ? 0.62 : 0.95) *
+          (strength(scene, box.key) === 1 ? 1 : 0.16);
+      const width = isHighlighted ? 2.2 : isActive ? 1.7 : 1.5;
+      const style = { status, alpha, width, glow: isEmphasized && alpha === 1 };
+      const way = path(box);
+      const [x, y, toX, toY] = way.line;
+      if (isEmphasized || box.rail === null) stroke(ctx, scene, () => trace(ctx, way), style);
+      else if (scene.level !== "far")
+        stroke(ctx, scene, () => (ctx.moveTo(x, y), ctx.lineTo(toX, toY)), style);
+      if (box.rail === null) drawEdgeMarker(ctx, scene, box, status, alpha);
+      if (isActive && scene.reducedMotion) drawChevrons(ctx, scene, way, status);
     }
-    const dim = strength(scene, box.key);
-    const path_ = path(box);
-    const alpha =
-      (backend.removed ? 0.25 : backend.status === "healthy" ? 0.62 : 0.95) * (dim === 1 ? 1 : 0.16);
-    if (box.rail === null)
-      stroke(ctx, scene, () => trace(ctx, path_), { status: backend.status, alpha, width: 1.5, glow: false });
-    else if (scene.level !== "far")
-      stroke(
-        ctx,
-        scene,
-        () => {
-          ctx.moveTo(path_.line[0], path_.line[1]);
-          ctx.lineTo(path_.line[2], path_.line[3]);
-        },
-        { status: backend.status, alpha, width: 1.5, glow: false },
-      );
-    if (box.rail === null) drawEdgeMarker(ctx, scene, box, backend.status, alpha);
-  }
-  for (const box of emphasized) {
-    const status = scene.shown.get(box.id)?.status ?? "unknown";
-    const alpha = scene.highlighted && !scene.highlighted.has(box.key) ? 0.3 : 1;
-    const path_ = path(box);
-    stroke(ctx, scene, () => trace(ctx, path_), {
-      status,
-      alpha,
-      width: scene.highlighted?.has(box.key) ? 2.2 : 1.7,
-      glow: alpha === 1,
-    });
-    if (box.rail === null) drawEdgeMarker(ctx, scene, box, status, alpha);
-    if (scene.reducedMotion && scene.activeBackends.has(box.id)) drawChevrons(ctx, scene, path_, status);
-  }
 }
 
 /** @param {Context2D} ctx @param {Scene} scene @param {(box:Box)=>Path} path */
@@ -201,32 +185,18 @@ function drawModelEdges(ctx, scene, box) {
     width: 1.1,
     glow: false,
   };
-  stroke(
-    ctx,
-    scene,
-    () => {
-      for (const chip of box.chips) if (!scene.unused.has(chip.key)) trace(ctx, modelEdge(box, chip));
-    },
-    style,
-  );
-  const offered = box.chips.filter((chip) => scene.unused.has(chip.key));
-  if (offered.length)
-    stroke(
-      ctx,
-      scene,
-      () => {
-        for (const chip of offered) trace(ctx, modelEdge(box, chip));
-      },
-      { ...style, status: "disabled", dash: OFFERED_DASH },
-    );
+  const offered = { ...style, status: /** @type {Status} */ ("disabled"), dash: OFFERED_DASH };
+  for (const isUnused of [false, true]) {
+    const chips = box.chips.filter((chip) => scene.unused.has(chip.key) === isUnused);
+    const shape = () => chips.forEach((chip) => trace(ctx, modelEdge(box, chip)));
+    if (chips.length) stroke(ctx, scene, shape, isUnused ? offered : style);
+  }
   for (const chip of box.chips) {
     const isActive = scene.active.has(chip.key);
     const isHighlighted = scene.highlighted?.has(chip.key) ?? false;
     if (!isActive && !isHighlighted) continue;
-    const isUnused = scene.unused.has(chip.key);
     stroke(ctx, scene, () => trace(ctx, modelEdge(box, chip)), {
-      status: isUnused ? "disabled" : backend.status,
-      dash: isUnused ? OFFERED_DASH : undefined,
+      ...(scene.unused.has(chip.key) ? offered : style),
       alpha: scene.highlighted && !isHighlighted ? 0.25 : 0.85,
       width: isHighlighted ? 1.8 : 1.4,
       glow: isActive,

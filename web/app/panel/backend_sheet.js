@@ -3,8 +3,9 @@ import { backendPath, callApi } from "../core/api.js";
 import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
 import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
-import { busy, facts } from "./parts.js";
+import { andMore, busy, facts } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
+import { routeKey } from "../core/mesh.js";
 import { slotsOf } from "../core/slots.js";
 import { drawPlot } from "./plot.js";
 import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
@@ -76,7 +77,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
   /** @param {BackendView} b */
   const updateModels = (b) => {
     const { unused } = store.state;
-    const isUnused = (/** @type {string} */ model) => unused.has(`m:${id}\n${model}`);
+    const isUnused = (/** @type {string} */ model) => unused.has(routeKey(id, model));
     const signature = JSON.stringify([b.models, b.details, b.models.filter(isUnused)]);
     if (signature === modelSignature) return;
     modelSignature = signature;
@@ -85,14 +86,12 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
         const detail = isUnused(model) ? "offered, not used" : formatModelDetail(b.details[model]);
         return h(
           "button",
-          { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
+          { class: "link", onclick: () => select(routeKey(id, model), true) },
           h("span", { class: isUnused(model) ? "what quiet" : "what", text: displayName(model) }),
           detail && h("small", { class: "quiet", text: detail }),
         );
       }),
-      ...(b.models.length > 80
-        ? [h("p", { class: "quiet", text: `and ${formatCount(b.models.length - 80)} more` })]
-        : []),
+      ...andMore(b.models.length - 80),
     );
   };
   /** The routes of a cluster's models tell which of its services is in trouble. @param {BackendView} b */

@@ -2,7 +2,7 @@
 import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { openApps } from "../chrome/open.js";
 import { findingsSection } from "./findings.js";
-import { facts, item, linkTo } from "./parts.js";
+import { facts, item, linksTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
 import { formatDuration, displayName, formatCount, joined, loadedWords, plural } from "../core/format.js";
 
@@ -51,17 +51,7 @@ export function userSheet({ store, select }) {
       const now = [...shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
       if (now === signature) return;
       signature = now;
-      links.replaceChildren(
-        ...[...shown.values()].slice(0, 60).map((b) => linkTo(b, select)),
-        ...(shown.size > 60
-          ? [
-              h("p", {
-                class: "quiet",
-                text: `and ${formatCount(shown.size - 60)} more: the table (t) lists all`,
-              }),
-            ]
-          : []),
-      );
+      links.replaceChildren(...linksTo([...shown.values()], select));
     },
   };
 }

@@ -1,9 +1,8 @@
 /** The panel of a model. */
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
-import { busy, facts, linkTo } from "./parts.js";
+import { busy, facts, linkTo, linksTo } from "./parts.js";
 import { openApps, openTry } from "../chrome/open.js";
-import { recipeOf } from "../try/recipes.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { LOCAL_ID } from "../core/local_models.js";
@@ -31,7 +30,7 @@ export function modelSheet(context, key) {
   );
   const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
-  const [ask, copyRequest, copyId, test, apps] = root.querySelectorAll("button");
+  const [ask, copyId, apps] = root.querySelectorAll("button");
   let signature = "";
   /** @type {RouteLine[]} */
   let lines = [];
@@ -47,25 +46,12 @@ export function modelSheet(context, key) {
       own = localModel(context, model, list);
       engine.append(own.el);
       own.update();
-    } else test.after(...foreignButtons(backendPath(id, "models"), model, message));
+    } else copyId.after(...foreignButtons(backendPath(id, "models"), model, message));
   };
 
   ask.onclick = () => openTry(id ? `${id}/${model}` : model);
-  copyRequest.onclick = () => {
-    const messages = [{ role: "user", content: "Say hello." }];
-    copyText(recipeOf("curl", { model, messages }), copyRequest);
-  };
   copyId.onclick = () => copyText(model, copyId);
   apps.onclick = () => openApps(model);
-  test.onclick = () =>
-    busy(test, message, async () => {
-      const [run] = (await callApi("POST", "/mesh/test", { model, count: 1 })).runs;
-      const name = store.state.shown.get(run.backend)?.name ?? run.backend;
-      return run.ok
-        ? `${name} answered: first token after ${formatMs(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.`
-        : String(run.error);
-    });
-
   const explain = async () => {
     try {
       const explanation = await callApi("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
@@ -202,7 +188,7 @@ export function modelSheet(context, key) {
         .filter((b) => b !== undefined);
       others.replaceChildren(
         ...(rest.length
-          ? rest.slice(0, 60).map((b) => linkTo(b, select))
+          ? linksTo(rest, select)
           : [
               h("p", {
                 class: "quiet",

@@ -1,5 +1,5 @@
 /** The details. A builder makes elements once; `update` takes away no focus, scroll or selection. */
-import { $, h, iconButton, setText } from "../chrome/dom.js";
+import { $, fromTemplate, h, pick, setText } from "../chrome/dom.js";
 import { backendSheet } from "./backend_sheet.js";
 import { modelSheet } from "./model_sheet.js";
 import { routerSheet, userSheet } from "./hub_sheets.js";
@@ -49,21 +49,12 @@ export class Panel {
                 ? backendSheet(context, key.slice(2))
                 : modelSheet(context, key);
       this.sheet = sheet;
-      this.count = h("p", { class: "quiet paths" });
-      this.root.replaceChildren(
-        h(
-          "header",
-          {},
-          h(
-            "div",
-            {},
-            h("p", { class: "eyebrow", text: sheet.kind }),
-            h("h2", { tabindex: "-1", id: "panel-title" }),
-          ),
-          iconButton("close", "Close the panel", () => context.select(null)),
-        ),
-        h("div", { class: "body" }, ...sheet.body, this.count),
-      );
+      this.root.replaceChildren(...fromTemplate("panel-frame").children);
+      const [kind, close, body, count] = pick(this.root, ".eyebrow .tool .body .paths");
+      this.count = count;
+      setText(kind, sheet.kind);
+      close.onclick = () => context.select(null);
+      body.prepend(...sheet.body);
       this.root.hidden = false;
       document.body.classList.add("with-panel");
       this.root.scrollTop = 0;

@@ -1,8 +1,11 @@
 /** Pieces that several panels are made of. */
 import { errorText } from "../core/api.js";
 import { h, setText, setTextWithCode, statusGlyph, withCode } from "../chrome/dom.js";
-import { displayName, formatMs } from "../core/format.js";
+import { displayName, formatCount, formatMs } from "../core/format.js";
 import { statusLabel } from "../map/status_styles.js";
+
+/** Backends that are listed in a panel. */
+const LINKS_MOST = 60;
 
 /** A list of names and values; an empty value hides its line. */
 export function facts(el = h("dl", { class: "facts" })) {
@@ -92,3 +95,13 @@ export const linkTo = (backend, select) => {
     h("span", { class: "quiet", text: status === "healthy" ? formatMs(latency) : status }),
   );
 };
+
+/** The first of many backends. @param {ShownBackend[]} backends @param {PanelContext["select"]} select */
+export const linksTo = (backends, select) => [
+  ...backends.slice(0, LINKS_MOST).map((b) => linkTo(b, select)),
+  ...andMore(backends.length - LINKS_MOST, ": the table (t) lists all"),
+];
+
+/** How many are not listed, if any. @param {number} count @param {string} [where] */
+export const andMore = (count, where = "") =>
+  count > 0 ? [h("p", { class: "quiet", text: `and ${formatCount(count)} more${where}` })] : [];

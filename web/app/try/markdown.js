@@ -97,38 +97,28 @@ export function blocksOf(text) {
   };
   const isPlain = (/** @type {string} */ line) =>
     line.trim() !== "" && ![FENCE, ITEM, HEADING, RULE, /^[>|]/].some((form) => form.test(line));
+  const never = () => false;
+  const scrolled = (/** @type {string} */ source) => h("pre", { tabindex: "0", text: source });
   while (i < lines.length) {
     const line = lines[i];
     const [, fence, language] = FENCE.exec(line) ?? [];
     const [, marks, title] = HEADING.exec(line) ?? [];
     if (fence) {
-      const isEnd = (/** @type {string} */ l) =>
-        l.trim().startsWith(fence) && !l.trim().replaceAll(fence[0], "");
-      take(
-        "`",
-        (l) => !isEnd(l),
-        (taken) => codeBlock(language, taken.slice(1).join("\n")),
-      );
+      const goesOn = (/** @type {string} */ l) =>
+        !l.trim().startsWith(fence) || l.trim().replaceAll(fence[0], "") !== "";
+      take("`", goesOn, (taken) => codeBlock(language, taken.slice(1).join("\n")));
       i++;
     } else if (!line.trim()) i++;
-    else if (marks)
-      take(
-        "#",
-        () => false,
-        () => h("h3", { class: `h${marks.length}` }, ...inline(title.replace(/\s#+\s*$/, ""))),
-      );
-    else if (RULE.test(line))
-      take(
-        "-",
-        () => false,
-        () => h("hr"),
-      );
+    else if (marks) {
+      const words = title.replace(/\s#+\s*$/, "");
+      take("#", never, () => h("h3", { class: `h${marks.length}` }, ...inline(words)));
+    } else if (RULE.test(line)) take("-", never, () => h("hr"));
     else if (ITEM.test(line)) take("*", (l) => ITEM.test(l) || /^\s{2,}\S/.test(l) || isPlain(l), list);
     else if (line[0] === "|")
       take(
         "|",
         (l) => l[0] === "|",
-        (taken) => h("pre", { tabindex: "0", text: taken.join("\n") }),
+        (taken) => scrolled(taken.join("\n")),
       );
     else if (line[0] === ">")
       take(
@@ -139,7 +129,7 @@ export function blocksOf(text) {
     else take("p", isPlain, (taken) => h("p", {}, ...inline(taken.join("\n"))));
   }
   const rest = text.slice(LAID_OUT_MAX, SHOWN_MAX);
-  if (rest) blocks.push({ source: `.${rest.length}`, make: () => h("pre", { tabindex: "0", text: rest }) });
+  if (rest) blocks.push({ source: `.${rest.length}`, make: () => scrolled(rest) });
   if (text.length > SHOWN_MAX) {
     const words = `${Math.round((text.length - SHOWN_MAX) / 1000)} kB more. “Copy answer” takes all of it.`;
     blocks.push({ source: words, make: () => h("p", { class: "quiet", text: words }) });
