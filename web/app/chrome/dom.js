@@ -79,10 +79,6 @@ export const keyOfEvent = ({ target }) =>
 /** A drawing of index.html, in the colour of the text beside it. @param {string} name */
 export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ?? h("i")).cloneNode(true);
 
-/** @param {string} iconName @param {string} label @param {()=>void} press @param {Record<string, any>} [props] */
-export const iconButton = (iconName, label, press, props = {}) =>
-  h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
-
 /** @param {StatusLabel} status */
 export const statusGlyph = (status) =>
   h("span", { class: "glyph", "aria-hidden": "true", text: glyphOf(status) });

@@ -3,25 +3,27 @@
  * A canvas can't wait for styles/tokens.css, which repeats them.
  */
 
+const dark = {
+  statuses: {
+    healthy: "#3ae3c0",
+    warming: "#ffd94a",
+    unhealthy: "#e64022",
+    unknown: "#d2ae44",
+    disabled: "#5f7086",
+  },
+  page: "#0c1118",
+  lane: "#10161f",
+  laneLine: "#1b2431",
+  line: "#2a3646",
+  ink: "#e9eef6",
+  muted: "#8d9ab0",
+  accent: "#7aa2ff",
+  quietModelAlpha: 0.42,
+};
+
 /** @type {Record<"dark"|"light"|"contrast"|"forced", Palette>} */
 export const PALETTES = {
-  dark: {
-    statuses: {
-      healthy: "#3ae3c0",
-      warming: "#ffd94a",
-      unhealthy: "#e64022",
-      unknown: "#d2ae44",
-      disabled: "#5f7086",
-    },
-    page: "#0c1118",
-    lane: "#10161f",
-    laneLine: "#1b2431",
-    line: "#2a3646",
-    ink: "#e9eef6",
-    muted: "#8d9ab0",
-    accent: "#7aa2ff",
-    quietModelAlpha: 0.42,
-  },
+  dark,
   light: {
     statuses: {
       healthy: "#0a766f",
@@ -40,13 +42,7 @@ export const PALETTES = {
     quietModelAlpha: 0.5,
   },
   contrast: {
-    statuses: {
-      healthy: "#3ae3c0",
-      warming: "#ffd94a",
-      unhealthy: "#e64022",
-      unknown: "#d2ae44",
-      disabled: "#66778d",
-    },
+    statuses: { ...dark.statuses, disabled: "#66778d" },
     page: "#000000",
     lane: "#000000",
     laneLine: "#8a97ab",

@@ -1,9 +1,9 @@
-/** Models on their way here, and the starters that are offered. */
+/** Models on their way here, and getting others: starters, and what a repository of the hub offers. */
 import { callApi } from "../core/api.js";
-import { h, fromTemplate, setText, pick } from "../chrome/dom.js";
+import { h, fromTemplate, setText, setTextWithCode, pick } from "../chrome/dom.js";
 import { fitText } from "../core/local_models.js";
-import { busy, focusNear, item, setWhy, updateRows } from "./parts.js";
-import { displayName, formatBytes, formatDuration, joined } from "../core/format.js";
+import { busy, fitMark, focusNear, item, setWhy, updateRows } from "./parts.js";
+import { displayName, formatBytes, formatDuration, joined, plural } from "../core/format.js";
 
 /** @type {Record<DownloadView["state"], string>} */
 const STATES = {
@@ -118,4 +118,52 @@ export function starterOffers(store, isFirst) {
   };
   const el = h("div", {}, isFirst && downloads.el, offers, message);
   return { el, update };
+}
+
+/** What a repository of the hub offers, and getting one of its models. */
+export function downloadBox() {
+  const el = fromTemplate("download-box");
+  const [input, find, note, message] = pick(el, "input button .note .message");
+  const files = el.querySelector("ul");
+
+  el.addEventListener("submit", (/** @type {Event} */ e) => {
+    e.preventDefault();
+    // What stands behind the colon chooses among the files.
+    const [name, quant = ""] = input.value.trim().split(/:(?=[^/]*$)/);
+    files.replaceChildren();
+    setTextWithCode(note, "");
+    void busy(find, message, async () => {
+      const found = await callApi("GET", `/mesh/models/repository?name=${encodeURIComponent(name)}`);
+      setTextWithCode(note, found.note);
+      const some = found.files.filter((/** @type {RepositoryFile} */ f) =>
+        f.quantization.toLowerCase().startsWith(quant.toLowerCase()),
+      );
+      const shown = some.length ? some : found.files;
+      files.replaceChildren(...shown.map(fileRow));
+      return (some === shown ? "" : `No ${displayName(quant)}. `) + plural(shown.length, "model file");
+    });
+  });
+
+  /** @param {RepositoryFile} file */
+  const fileRow = ({ name, quantization, size_bytes, parts, fits, short_bytes, sees_images, is_here }) => {
+    const label = displayName(quantization || name);
+    const button = h("button", { "aria-label": `Get ${label}` }, "Get");
+    button.onclick = () =>
+      busy(button, message, async () => {
+        await callApi("POST", "/mesh/models/pull", { name });
+        return `${label} is on its way: see Downloads.`;
+      });
+    const about = joined(
+      formatBytes(size_bytes),
+      parts > 1 && plural(parts, "part"),
+      sees_images && "reads images",
+      " ",
+    );
+    return item(
+      label,
+      [about, fitMark(fits, fitText(fits, short_bytes))],
+      is_here ? h("span", { class: "quiet", text: "is here" }) : button,
+    );
+  };
+  return el;
 }

@@ -1,6 +1,6 @@
 /** The list of what hurts, with one thing to do for each: asked for while the router's panel is open. */
 import { backendPath, callApi } from "../core/api.js";
-import { copyText, h, withCode } from "../chrome/dom.js";
+import { copyText, fromTemplate, h, pick, setText, withCode } from "../chrome/dom.js";
 import { busy } from "./parts.js";
 
 /** As often as the service looks by itself. */
@@ -36,10 +36,16 @@ export function findingsSection() {
 
 /** @param {Finding} finding @param {()=>void} done */
 function item({ severity, evidence, why, fix, command, button, backend }, done) {
-  const message = h("p", { class: "message", role: "status" });
-  const does = h("button", {
-    text: button ? (button === "check" ? "Check now" : "Disable") : "Copy command",
-  });
+  const el = fromTemplate("finding");
+  const [glyph, what, , code, does, message] = pick(el, ".glyph p small code button .message");
+  const suffers = severity === "suffer";
+  el.dataset.status = suffers ? "warming" : "unknown";
+  setText(glyph, suffers ? "!" : "i");
+  [what, ...el.querySelectorAll("small")].forEach((part, i) =>
+    part.append(...withCode([evidence, why, fix][i])),
+  );
+  setText(code, command);
+  setText(does, button ? (button === "check" ? "Check now" : "Disable") : "Copy command");
   does.onclick = () =>
     button
       ? busy(does, message, async () => {
@@ -48,19 +54,5 @@ function item({ severity, evidence, why, fix, command, button, backend }, done) 
           return button === "check" ? answer.health.text : "Disabled: no request goes there.";
         })
       : copyText(command, does);
-  return h(
-    "li",
-    { "data-status": severity === "suffer" ? "warming" : "unknown" },
-    h("span", { class: "glyph", "aria-hidden": "true", text: severity === "suffer" ? "!" : "i" }),
-    h(
-      "div",
-      {},
-      ...withCode(evidence),
-      h("small", {}, ...withCode(why)),
-      h("small", {}, ...withCode(fix)),
-      command ? h("code", { text: command }) : null,
-      h("div", { class: "row" }, does),
-      message,
-    ),
-  );
+  return el;
 }

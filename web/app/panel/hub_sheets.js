@@ -1,5 +1,5 @@
 /** The panels of user and router. */
-import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { copyText, h, fromTemplate, pick, setTextWithCode, withCode } from "../chrome/dom.js";
 import { openApps } from "../chrome/open.js";
 import { findingsSection } from "./findings.js";
 import { facts, item, linksTo } from "./parts.js";
@@ -58,16 +58,18 @@ export function userSheet({ store, select }) {
 
 /** @param {PanelContext} context @returns {PanelSheet} */
 export function routerSheet({ store, uptime }) {
-  const list = facts();
+  const root = fromTemplate("router-sheet");
+  const [reason, notices, place, last, requests, dl] = pick(
+    root,
+    ".lead .notices .findings-here section .changes dl",
+  );
+  const list = facts(dl);
   const findings = findingsSection();
-  const reason = h("p", { class: "lead" });
+  place.append(findings.el);
   /** @type {string[]|null} */
   let shownNotices = null;
   /** @type {Decision[]|null} */
   let shownRequests = null;
-  const requests = h("ul", { class: "changes" });
-  const last = h("section", { hidden: true }, h("h3", { text: "Last requests" }), requests);
-  const notices = h("ul", { class: "notices", "data-status": "warming" });
   /** @param {Mesh} mesh */
   const drawRequests = ({ decisions, backends }) => {
     shownRequests = decisions;
@@ -79,7 +81,7 @@ export function routerSheet({ store, uptime }) {
   return {
     title: () => "Router",
     kind: "This Meshlight",
-    body: [reason, notices, findings.el, last, list.el],
+    body: [...root.children],
     update() {
       const { mesh } = store.state;
       if (!mesh) return;

@@ -1,8 +1,7 @@
 /** The panel of this machine's own models. */
 import { copyText, h, fromTemplate, setText, statusBadge, withCode, pick } from "../chrome/dom.js";
 import { LOCAL_ID, freeText, isInMemory, memoryText } from "../core/local_models.js";
-import { downloadBox } from "./download_box.js";
-import { downloadList, starterOffers } from "./downloads.js";
+import { downloadBox, downloadList, starterOffers } from "./downloads.js";
 import { localModel } from "./local_model.js";
 import { fitMark, item, setWhy, updateRows } from "./parts.js";
 import { displayName, formatBytes, formatCount, joined, plural } from "../core/format.js";

@@ -1,5 +1,5 @@
 /** The images that go with a question: picked, pasted or dropped. */
-import { h, iconButton, pick } from "../chrome/dom.js";
+import { h, icon, pick } from "../chrome/dom.js";
 
 /** What a request may weigh is 64 MB, and a third is added on the way. */
 const ALL_MAX = 40_000_000;
@@ -14,7 +14,13 @@ export function imageTray(drawer, refusal, say) {
       ...urls.map((src, i) => {
         const remove = () => (urls.splice(i, 1), draw(), button.focus());
         const name = `image ${i + 1}`;
-        return h("span", {}, h("img", { src, alt: name }), iconButton("close", `Remove ${name}`, remove));
+        const title = `Remove ${name}`;
+        const button = h(
+          "button",
+          { class: "tool", title, "aria-label": title, onclick: remove },
+          icon("close"),
+        );
+        return h("span", {}, h("img", { src, alt: name }), button);
       }),
     );
   /** @param {Iterable<File>|undefined} files */

@@ -6,9 +6,9 @@ import { displayName, plural } from "../core/format.js";
 import { addServer } from "../dialogs/backend_dialog.js";
 import { openPeersDialog } from "../dialogs/peers.js";
 import { emptyReason } from "../map/empty_state.js";
+import { starterOffers } from "../panel/downloads.js";
 import { busy } from "../panel/parts.js";
 import { cloudKey } from "./cloud_key.js";
-import { starter } from "./starter.js";
 
 const PATH = "/mesh/welcome";
 const LOGIN = "/mesh/settings/login";
@@ -146,4 +146,19 @@ export async function startWelcome(store, act) {
   }
   store.subscribe((s) => [s.mesh, s.shown, s.local, s.filters, s.moment], draw);
   draw();
+}
+
+/** A first model for this machine, and how far it has come. @param {WelcomeDeps} deps */
+function starter({ store, openLocal }) {
+  const offers = starterOffers(store, true);
+  const root = fromTemplate("welcome-starter");
+  const [lacking, place, more] = pick(root, ".no-runner .own-models .inline");
+  place.append(offers.el);
+  more.onclick = openLocal;
+  const update = () => {
+    lacking.hidden = store.state.local?.can_run ?? true;
+    offers.update();
+  };
+  update();
+  return { title: "A starter model", nodes: [...root.children], update };
 }
