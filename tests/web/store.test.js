@@ -46,15 +46,3 @@ test("a listener may change the state; nobody is called twice for one value", ()
   store.set({ a: 4 });
   assert.deepEqual(seen, [8]);
 });
-
-test("a subscription ends by the function that it returned", () => {
-  const store = new Store({ a: 1 });
-  let calls = 0;
-  const end = store.subscribe(
-    (s) => s.a,
-    () => (calls += 1),
-  );
-  end();
-  store.set({ a: 2 });
-  assert.equal(calls, 0);
-});

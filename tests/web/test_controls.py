@@ -122,8 +122,9 @@ async def test_the_past_can_be_looked_at_and_left(browser: Browser) -> None:
 
 async def test_theme_and_choice_outlive_a_reload(browser: Browser) -> None:
     async with open_fake(browser, FakeService(mesh(10, 60))) as page:
-        for _ in range(2):
-            await page.locator("#theme-button").click()
+        await page.locator("#settings").click()
+        await page.get_by_label("Theme of this page").select_option("light")
+        await page.locator("#dialog .end button").click()
         await expect(page.locator("html")).to_have_attribute("data-theme", "light")
         await card(page, "peer-3").click()
         await page.reload()

@@ -28,10 +28,10 @@ export async function showApps(wanted = "") {
     const one = app();
     if (!one) return;
     for (const tab of tabs.children) {
-      const isChosen = tab.dataset.app === one.id;
+      const isChosen = tab.value === one.id;
       tab.setAttribute("aria-selected", String(isChosen));
       tab.tabIndex = isChosen ? 0 : -1;
-      tab.classList.toggle("called", called.has(tab.dataset.app ?? ""));
+      tab.classList.toggle("called", called.has(tab.value));
     }
     pane.setAttribute("aria-labelledby", `app-${one.id}`);
     setText(fits, `Works with ${one.fits}`);
@@ -41,21 +41,11 @@ export async function showApps(wanted = "") {
     setText(show, isShown ? "Hide the key" : "Show the key");
     docs.href = one.docs;
     launch.replaceChildren(...(one.launch ? ["Or in a terminal: ", h("code", { text: one.launch })] : []));
-    setText(
-      note,
-      [one.note, one.unconfirmed && `Not confirmed: ${one.unconfirmed}`].filter(Boolean).join(" "),
-    );
+    setText(note, `${one.note} ${one.unconfirmed && `Not confirmed: ${one.unconfirmed}`}`.trim());
     const who = one.shared_client ? `${one.shared_client}, which ${one.name} uses,` : one.name;
     const has = called.has(one.id);
     waiting.classList.toggle("called", has);
-    setText(
-      waiting,
-      has
-        ? `✓ ${who} called.`
-        : one.is_recognised
-          ? "Waiting for its first request …"
-          : "Its requests can’t be told from others: the map shows when one comes.",
-    );
+    setText(waiting, has ? `✓ ${who} called.` : waiting.dataset[one.is_recognised ? "seen" : "unseen"]);
   };
   const fill = () => {
     names.replaceChildren(...list.models.map((name) => h("option", { value: name })));
@@ -64,7 +54,7 @@ export async function showApps(wanted = "") {
         h("button", {
           role: "tab",
           id: `app-${one.id}`,
-          "data-app": one.id,
+          value: one.id,
           "aria-controls": "app-pane",
           text: one.name,
           onclick: () => choose(one.id),

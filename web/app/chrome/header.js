@@ -75,10 +75,6 @@ export function initHeader(store, map, act) {
     ({ mesh }) => [mesh?.refresh?.done, mesh?.refresh?.total],
     ([done = 0, total = 0]) => renderRefresh(done, total),
   );
-  store.subscribe(
-    (s) => s.settings.view === "table",
-    (isTable) => $("view-button").setAttribute("aria-pressed", String(isTable)),
-  );
 }
 
 export function closeFilters() {

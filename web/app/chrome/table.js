@@ -2,6 +2,7 @@
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { STATUS_ORDER, RING_LABELS, RING_ORDER, glyphOf, statusLabel } from "../map/status_styles.js";
+import { routeKey } from "../core/mesh.js";
 import { displayName, formatCount, hostOf, formatMs, joined } from "../core/format.js";
 
 const ROW = 34;
@@ -135,7 +136,7 @@ export class Table {
           (s) =>
             !matches ||
             matches.keys.has(`b:${s.id}`) ||
-            s.models.some((m) => matches.keys.has(`m:${s.id}\n${m}`)),
+            s.models.some((m) => matches.keys.has(routeKey(s.id, m))),
         )
         .map((shown) => {
           const view = mesh.backends.get(shown.id);
@@ -153,7 +154,7 @@ export class Table {
           ([id, on]) =>
             !matches ||
             [...on, ...(mesh.offered.get(id) ?? [])].some(
-              (b) => matches.keys.has(`m:${b}\n${id}`) || matches.keys.has(`b:${b}`),
+              (b) => matches.keys.has(routeKey(b, id)) || matches.keys.has(`b:${b}`),
             ),
         )
         .map(([id, ids]) => {
@@ -162,7 +163,7 @@ export class Table {
           const healthy = on.filter((b) => b.status === "healthy");
           const best = Math.min(...healthy.map((b) => b.latency ?? Infinity));
           return {
-            key: `m:${[...healthy, ...on, ...offering][0]?.id}\n${id}`,
+            key: routeKey([...healthy, ...on, ...offering][0]?.id ?? "", id),
             id,
             on,
             offering,

@@ -1,10 +1,15 @@
 /** Words and numbers for people. */
 
-/** Marks that hide or turn the reading direction: no name may rewrite its neighbours. */
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+/** Marks that hide or turn the reading direction: no text may rewrite its neighbours. Tabs and ends of lines are none. */
+export const UNSEEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 /** @param {string} name */
-export const displayName = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
+export const displayName = (name) =>
+  name
+    .replace(UNSEEN, "")
+    .replace(/[\t\n]/g, "")
+    .trim() || "(no name)";
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 

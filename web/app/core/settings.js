@@ -11,9 +11,8 @@ export function loadSettings(view) {
   } catch {
     // No storage here: the defaults do.
   }
-  const { theme } = stored;
   return {
-    theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
+    theme: ["dark", "light", "contrast"].includes(stored.theme) ? stored.theme : "system",
     legend: stored.legend ?? true,
     view: (view ?? stored.view) === "table" ? "table" : "map",
   };
@@ -30,11 +29,10 @@ export function saveSettings(settings) {
 
 /** @param {Settings["theme"]} theme @returns {Theme} */
 export function resolveTheme(theme) {
-  const matches = (/** @type {string} */ query) => matchMedia(query).matches;
-  if (matches("(forced-colors: active)")) return "forced";
+  const [light, contrast, forced] = MEDIA_QUERIES.map((query) => matchMedia(query).matches);
+  if (forced) return "forced";
   if (theme !== "system") return theme;
-  if (matches("(prefers-contrast: more)")) return "contrast";
-  return matches("(prefers-color-scheme: light)") ? "light" : "dark";
+  return contrast ? "contrast" : light ? "light" : "dark";
 }
 
 /** @returns {Record<string, string>} */

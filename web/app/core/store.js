@@ -23,7 +23,7 @@ export class Store {
   }
 
   /**
-   * Call the listener whenever the selected value is another one than before; the returned function ends that.
+   * Call the listener whenever the selected value is another one than before.
    * @template V
    * @param {(state:T)=>V} selector a value, or a flat list of values
    * @param {(value:V, before:V)=>void} listener
@@ -38,6 +38,5 @@ export class Store {
       listener(next, before);
     };
     this.checks.add(check);
-    return () => void this.checks.delete(check);
   }
 }

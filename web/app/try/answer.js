@@ -1,10 +1,8 @@
 /** An answer as it comes: text, reasoning, pace. It knows no page. */
+import { UNSEEN } from "../core/format.js";
 
 /** Characters of an answer that are kept; then it is stopped. */
 export const ANSWER_MAX = 4_000_000;
-/** Characters that rewrite what stands beside them, or are not seen. */
-const UNSEEN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 const [OPEN, CLOSE] = ["<think>", "</think>"];
 
 /** How much of the end of a text may be the beginning of a mark. @param {string} text @param {string} mark */

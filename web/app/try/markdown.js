@@ -111,7 +111,7 @@ export function blocksOf(text) {
     } else if (!line.trim()) i++;
     else if (marks) {
       const words = title.replace(/\s#+\s*$/, "");
-      take("#", never, () => h("h3", { class: `h${marks.length}` }, ...inline(words)));
+      take("#", never, () => h("h3", {}, ...inline(words)));
     } else if (RULE.test(line)) take("-", never, () => h("hr"));
     else if (ITEM.test(line)) take("*", (l) => ITEM.test(l) || /^\s{2,}\S/.test(l) || isPlain(l), list);
     else if (line[0] === "|")

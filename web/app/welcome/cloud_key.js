@@ -23,12 +23,11 @@ export function cloudKey({ view }) {
   const chosen = () => (whose.value === "" ? undefined : providers[Number(whose.value)]);
   const tell = () => {
     const provider = chosen();
+    const { nothing, unknown } = said.dataset;
     said.replaceChildren(
       ...(provider
         ? ["The key is sent to ", h("b", { text: provider.host }), ", and nowhere else."]
-        : key.value
-          ? ["Its letters do not say whose key this is: choose."]
-          : ["Nothing is sent before you press the button."]),
+        : [key.value ? unknown : nothing]),
     );
   };
   key.oninput = () => {
