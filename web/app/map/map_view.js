@@ -128,7 +128,9 @@ export class MapView {
       this.autoFit ||= this.autoFitBefore;
       later(() => {
         if (this.autoFitBefore) this.fit();
-        if (!this.elements.root.hidden) this.cards.makeTabStop(before, true);
+        // Who has gone on elsewhere stays there.
+        if (!this.elements.root.hidden)
+          this.cards.makeTabStop(before, document.activeElement === document.body);
       });
     }
   }

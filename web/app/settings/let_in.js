@@ -15,7 +15,7 @@ export async function letMeIn(onAllowed) {
       status,
       tray
         ? `Choose “Let the browser in (code ${code})” in the tray’s menu, or click the notification with this code.`
-        : "No tray is running here. In a terminal, type `meshlight open`.",
+        : status.dataset.none,
     );
     while (!(await callApi("POST", `${PATH}/answer`)).allowed)
       await new Promise((done) => setTimeout(done, PAUSE_MS));

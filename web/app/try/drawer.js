@@ -37,6 +37,8 @@ export function tryDrawer({ store, select }) {
   /** @type {any} */
   let opener;
   let highlighted = "";
+  /** @type {string|null} */
+  let before = null;
 
   /** @param {string} key */
   const highlight = (key) => select((highlighted = key));
@@ -169,7 +171,12 @@ export function tryDrawer({ store, select }) {
       const body = (!text && lastBody) || bodyOf(turnOf(text || "Say hello."));
       copyText(recipeOf(button.value, body), button);
     };
-  const leave = () => (close(), (opener?.isConnected ? opener : $("try")).focus());
+  /** What was selected before comes back, and the focus to where it was. */
+  const leave = () => {
+    close();
+    if (store.state.selection.key === highlighted) select(before);
+    (opener?.checkVisibility() ? opener : $("try")).focus();
+  };
   root.querySelector(".tool").onclick = leave;
   root.onkeydown = (/** @type {KeyboardEvent} */ e) => {
     if (e.key !== "Escape") return;
@@ -190,7 +197,10 @@ export function tryDrawer({ store, select }) {
   return {
     /** @param {string} [model] an id, perhaps with its backend's before it @param {string} [firstQuestion] is sent at once */
     open(model, firstQuestion) {
-      if (root.hidden) opener = document.activeElement;
+      if (root.hidden) {
+        opener = document.activeElement;
+        before = store.state.selection.key;
+      }
       root.hidden = false;
       document.body.classList.add("with-try");
       chooser.pick(model);

@@ -68,9 +68,9 @@ export async function startWelcome(store, act) {
       const hadFocus = document.activeElement === el;
       await busy(el, bar.lastElementChild, async () => void (await presses[el.value]()));
       // What comes next takes the focus of what has gone.
-      if (hadFocus && !el.checkVisibility() && [el, document.body].includes(document.activeElement))
-        bar.querySelector("[data-step]:not([hidden]) button")?.focus();
+      if (hadFocus && !el.checkVisibility() && [el, document.body].includes(document.activeElement)) goOn();
     };
+  const goOn = () => bar.querySelector("[data-step]:not([hidden]) button")?.focus();
   const drawBar = () => {
     const demo = backends().some(isDemo);
     const now = step();
@@ -78,6 +78,10 @@ export async function startWelcome(store, act) {
     for (const line of bar.querySelectorAll("[data-step]"))
       line.hidden = line.dataset.step === "demo" ? !demo : line.dataset.step !== now;
     if (!now) return;
+    if (chosen === "demo") {
+      chosen = "";
+      goOn();
+    }
     const [question, apps] = bar.querySelectorAll(".found");
     setText(question, found());
     setText(apps, view.done.includes("question") ? "It answers." : found());
