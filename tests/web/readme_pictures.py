@@ -20,6 +20,7 @@ from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
 from meshlight.local_models.downloads.starters import starter_views
+from web.fake_chat import FakeAnswer
 from web.fake_local import HOUSE as OWN_MODELS
 from web.fake_local import download, house, this_machine
 from web.fake_service import FakeService
@@ -27,6 +28,11 @@ from web.page_driver import CHROMIUM, FLAGS, HAS_PARTICLES, card, open_fake
 from web.sample_mesh import FAMILIES, health
 
 OUT = Path(__file__).parents[2] / "docs" / "pictures"
+ANSWER = (
+    "`du` adds up sizes, `sort` puts the largest first:\n\n",
+    "```sh\ndu -ah . | sort -rh | head -n 10\n```\n\n",
+    "- **-a** lists files, not only folders\n- **-h** writes sizes as people read them\n",
+)
 HOUSE: tuple[tuple[str, Kind, Ring, int, State], ...] = (
     ("llama.cpp", "llamacpp", "machine", 4, "healthy"),
     ("Ollama", "ollama", "machine", 6, "healthy"),
@@ -119,10 +125,40 @@ async def make(browser: Browser) -> None:
         await page.get_by_role("button", name="Get a starter model").click()
         await page.mouse.move(20, 300)
         store(await page.locator("#empty").screenshot(), "offer-dark.png")
+    await first_run(browser)
     big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]
     async with open_fake(browser, FakeService(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)
         await save(page, "mesh-100-dark.png")
+
+
+async def first_run(browser: Browser) -> None:
+    """Take the pictures of Welcome, of an answer in Try, and of what apps are given."""
+    fresh = FakeService([])
+    fresh.local = house(
+        models=(), rejected=(), starters=tuple(starter_views(lambda _: ("now", 0), lambda _: False))
+    )
+    fresh.welcome = replace(fresh.welcome, is_over=False)
+    light = {"color_scheme": "light"}
+    async with open_fake(browser, fresh, size=(1100, 640), media=light) as page:
+        await page.get_by_role("button", name="Just show me").wait_for()
+        store(await page.screenshot(), "welcome-light.png")
+    service = FakeService(simulated(), rate=9)
+    first = next(iter(service.views.values()))
+    why = {"x-meshlight-why": "warm here"}
+    service.answers = [FakeAnswer(ANSWER, backend=first.id, headers=why)]
+    async with open_fake(browser, service, size=(1280, 760)) as page:
+        await page.keyboard.press("c")
+        await page.get_by_label("Question").fill("How do I find the largest files here?")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Copy answer").wait_for()
+        await page.wait_for_timeout(3_000)
+        await save(page, "try-dark.png")
+    async with open_fake(
+        browser, FakeService(simulated()), at="#apps", size=(1000, 720), media=light
+    ) as page:
+        await page.get_by_role("heading", name="Use it in your apps").wait_for()
+        store(await page.locator("#dialog").screenshot(), "apps-light.png")
 
 
 async def main() -> None:

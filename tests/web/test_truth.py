@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from msgspec import to_builtins
 from msgspec.structs import replace
 from playwright.async_api import Browser, expect
 
@@ -54,28 +53,6 @@ async def test_code_in_texts_is_set_as_code_and_nothing_else_is(browser: Browser
         assert "num_ctx" in await page.locator("#panel .facts code").all_inner_texts()
         await expect(page.locator("#panel h2")).to_have_text("a `b` c")
         assert await page.locator("#panel img").count() == 0
-
-
-@pytest.mark.parametrize(
-    "lacking", ["requests", "details", "about", "warnings", "models", "health", "latency_ms", "in_flight"]
-)
-async def test_a_snapshot_of_an_older_service_is_shown(browser: Browser, lacking: str) -> None:
-    service = FakeService(mesh(10, 60))
-    whole = service.snapshot
-
-    def older() -> dict[str, object]:
-        snapshot: dict[str, object] = to_builtins(whole())
-        backends = [{k: v for k, v in b.items() if k != lacking} for b in to_builtins(whole().backends)]
-        kept = {name: value for name, value in snapshot.items() if name not in {"notices", "light_reason"}}
-        return {**kept, "backends": backends}
-
-    service.sent_snapshot = older
-    async with open_fake(browser, service) as page:
-        for key in ("b:ollama-1", "r", "u"):
-            await page.locator(f'[data-key="{key}"]').click()
-            await expect(page.locator("#panel h2")).to_be_visible()
-        await page.keyboard.press("t")
-        await expect(page.locator("#table tbody tr").nth(1)).to_be_visible()
 
 
 async def test_with_reduced_motion_traffic_draws_a_frame_only_when_a_number_changes(browser: Browser) -> None:

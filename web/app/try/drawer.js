@@ -198,7 +198,7 @@ export function tryDrawer({ store, select }) {
     /** @param {string} [model] an id, perhaps with its backend's before it @param {string} [firstQuestion] is sent at once */
     open(model, firstQuestion) {
       if (root.hidden) {
-        opener = document.activeElement;
+        opener = document.activeElement === document.body ? $("try") : document.activeElement;
         before = store.state.selection.key;
       }
       root.hidden = false;
