@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from meshlight.domain.api_types import BackendView, Workload
+from meshlight.domain.api_types import BackendView, Requests, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
 from meshlight.local_models.downloads.starters import starter_views
@@ -139,6 +139,9 @@ async def first_run(browser: Browser) -> None:
         models=(), rejected=(), starters=tuple(starter_views(lambda _: ("now", 0), lambda _: False))
     )
     fresh.welcome = replace(fresh.welcome, is_over=False)
+    fresh.requests = Requests(total=0, successful=0, failed=0)
+    begun = fresh.snapshot()
+    fresh.sent_snapshot = lambda: replace(begun, light="grey", router=replace(begun.router, uptime_s=4))
     light = {"color_scheme": "light"}
     async with open_fake(browser, fresh, size=(1100, 640), media=light) as page:
         await page.get_by_role("button", name="Just show me").wait_for()
