@@ -103,7 +103,7 @@ export function modelChooser(drawer, store, chosen) {
   input.oninput = () => (show(true), draw(input.value));
   input.onblur = () => show(false);
   input.onkeydown = (/** @type {KeyboardEvent} */ e) => {
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[e.key];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
     if (step && list.hidden) show(true);
     else if (step) point(Math.max(0, Math.min(rows.length - 1, active + step)));
     else if (e.key === "Enter") {

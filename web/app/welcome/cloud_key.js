@@ -49,6 +49,6 @@ export function cloudKey({ view }) {
     });
   };
   tell();
-  links.append(...providers.flatMap((p) => [" · ", outsideLink(p.key_page, p.label)]).slice(1));
+  links.append(...providers.flatMap((p, i) => [i ? " · " : " ", outsideLink(p.key_page, p.label)]));
   return { title: "A cloud key", nodes: [...root.children] };
 }
