@@ -12,6 +12,7 @@ from api_client.local_api import LocalApi
 from cli.terminal import Terminal
 from desktop.samples import backend, mesh, scenario
 from meshlight.cli.quit import end_all
+from meshlight.domain.api_types import RefreshProgress
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.welcome import WelcomeView
 from meshlight.storage.paths import Paths
@@ -73,6 +74,12 @@ def test_a_key_is_recognised_and_sent_after_a_yes(api: LocalApi) -> None:
     api.says("GET", "/mesh/models", LocalView(enabled=False))
     api.says("GET", "/mesh/snapshot", lambda: seen[-1])
     api.says("POST", "/mesh/backends", added)
+
+    def look() -> RefreshProgress:
+        seen.append(mesh(added))  # what has come is in the mesh after a look, not before
+        return RefreshProgress(id="r", done=1, total=1)
+
+    api.says("POST", "/mesh/refresh?wait=true", look)
     with Terminal(api.home, "setup") as term:
         term.until("Which one")
         term.type("1")
@@ -80,12 +87,11 @@ def test_a_key_is_recognised_and_sent_after_a_yes(api: LocalApi) -> None:
         term.type(KEY)
         term.until("Send the key to api.groq.com, and nowhere else, to check it?")
         assert not any(request.method == "POST" for request in api.asked)
-        seen.append(mesh(added))
         term.type("y")
         term.until("Added Groq: 2 models.")
         term.until("Ask m1")
         assert KEY not in term.screen
-    sent = [request.body for request in api.asked if request.method == "POST"]
+    sent = [request.body for request in api.asked if request.path == "/mesh/backends"]
     assert sent == [
         {"kind": "openai-compatible", "url": "https://api.groq.com/openai/v1", "name": "Groq", "api_key": KEY}
     ]

@@ -91,7 +91,7 @@ def launch(  # noqa: PLR0913 - click gives one for each option
         _show(found, view, has_asked=shows)
         return
     if not view.model:
-        raise NotFound("There is no model for chat yet.", "Add a backend: meshlight backends add")
+        raise NotFound("There is no model for chat yet.", "Get a first one with: meshlight setup")
     # With a model that was named, Claude Code asks for that one alone.
     access = Access(url=url, key=listed.key, model=view.model, context=view.context, has_claude=not model)
     if writes:

@@ -221,10 +221,13 @@ COMPARED = 20
 LENGTH = 100
 """Characters of a name that are compared."""
 SIMILAR = 0.6
+SUGGESTED = 3
+PART_MIN = 3
+"""Characters with which a name's part stands for it: fewer are in too many names."""
 
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `names` that are similar to `name`, to suggest them in an error message."""
+    """Return up to three of `names` that are similar to `name` or hold it, to suggest them in an error message."""
     by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
     target = name[:LENGTH].lower()
     letters = Counter(target)
@@ -236,5 +239,9 @@ def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
             if common >= SIMILAR:
                 similar.append((common, candidate))
     similar.sort(key=lambda entry: -entry[0])
-    close = get_close_matches(target, [candidate for _, candidate in similar[:COMPARED]], n=3, cutoff=SIMILAR)
-    return tuple(by_lower[match] for match in close)
+    close = get_close_matches(
+        target, [candidate for _, candidate in similar[:COMPARED]], n=SUGGESTED, cutoff=SIMILAR
+    )
+    if len(target) >= PART_MIN:
+        close += [other for other in by_lower if target in other and other not in close]
+    return tuple(by_lower[match] for match in close[:SUGGESTED])
