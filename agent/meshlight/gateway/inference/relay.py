@@ -385,11 +385,13 @@ class Relay:
         return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
 
     def _name(self, inbound: InferenceRequest) -> str:
-        """Return what to call the sender of a request: a peer's name, or what a program calls itself."""
+        """Return what to call the sender of a request: a peer's name, or the app's."""
         if inbound.guest is not None:
             return sanitize_line(inbound.guest.name, NAME_MAX) or "a peer"
-        agent = request_header(inbound.headers, b"user-agent")[:NAME_MAX].partition(b"/")[0]
-        return sanitize_line(agent.decode("utf-8", "replace"), NAME_MAX) or "an app without a name"
+        from meshlight.domain.client_apps import caller_name  # noqa: PLC0415 - only for those that wait
+
+        agent = request_header(inbound.headers, b"user-agent")
+        return caller_name(agent, NAME_MAX) or "an app without a name"
 
     def _first_byte_s(self, score: RouteScore) -> float:
         return self._registry.node(score.backend).backend.first_byte_s
