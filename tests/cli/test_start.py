@@ -1,27 +1,15 @@
 """Commands that start what they need: after a question, at once, or by `--start` in a script."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cli.terminal import Terminal
-from meshlight.cli.quit import end_all
-from meshlight.storage.paths import Paths
 from process_fixture import Home
 
 Type = Callable[..., Any]
 NEEDS_ALL = (("status",), ("models",), ("open", "--print"), ("backends", "add", "ollama", "http://x"))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """A home whose service is ended after the test, whoever started it."""
-    home = Home(tmp_path)
-    yield home
-    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
-    end_all(Paths.here(), stop_service_unit=lambda: None)
 
 
 @pytest.mark.parametrize("word", NEEDS_ALL, ids=" ".join)
