@@ -64,7 +64,9 @@ def test_a_broken_configuration_is_named_with_its_line(tmp_path: Path, port: int
     assert "line 2" in said.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
     problems = [line for line in said.lines if line.startswith("✗")]
-    [problem] = [line for line in problems if "Port 6374" not in line]  # which another Meshlight may have here
+    [problem] = [
+        line for line in problems if "Port 6374" not in line
+    ]  # which another Meshlight may have here
     assert "The configuration" in problem
 
 
