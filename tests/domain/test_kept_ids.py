@@ -38,7 +38,7 @@ def test_ids_are_found_by_their_fields(fields: dict[str, Any], found: list[tuple
 
 def test_only_so_many_are_read_of_a_hostile_body() -> None:
     assert len(ids(file_ids=["file-1"] * 500)) == IDS_MAX
-    assert list(find_ids(b'"file_id":' * 50_000)) == []
+    assert len(list(find_ids(b'"file_id":' * 50_000))) == IDS_MAX
     assert list(find_ids(b'"container":{' * 50_000)) == []
 
 

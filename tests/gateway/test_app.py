@@ -23,7 +23,7 @@ def test_a_service_that_is_only_asked_for_models_loads_no_control_api() -> None:
 
 async def test_the_first_requests_to_the_control_api_share_one() -> None:
     async with running(None) as gateway:
-        answers = await asyncio.gather(*(gateway.http.get("/mesh/settings") for _ in range(4)))
+        answers = await asyncio.gather(*(gateway.http.get("/mesh/snapshot") for _ in range(4)))
         assert [answer.status_code for answer in answers] == [200] * 4
         assert (await gateway.http.get("/v1/models")).status_code == 200
 
@@ -59,7 +59,7 @@ async def test_a_control_api_that_could_not_be_loaded_is_loaded_for_the_next_req
     async def send(_message: Message) -> None:
         return
 
-    app = ControlOnDemand(cast(GatewayParts, None), build)
+    app = ControlOnDemand(cast("GatewayParts", None), build)
     with pytest.raises(ImportError):
         await app({"path": "/mesh/first", "method": "GET"}, receive, send)
     for path in ("/mesh/second", "/mesh/third"):

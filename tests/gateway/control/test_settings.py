@@ -126,7 +126,9 @@ async def test_a_folder_with_models_is_checked_and_the_field_is_named(node: Node
     assert changed["local"]["folders"] == []
 
 
-async def test_a_folder_for_downloads_need_not_be_there_but_must_be_a_path(node: Node, tmp_path: Path) -> None:
+async def test_a_folder_for_downloads_need_not_be_there_but_must_be_a_path(
+    node: Node, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     wrong = {
         "models": "no whole path",
