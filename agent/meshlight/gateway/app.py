@@ -6,6 +6,7 @@ service needs to start. So it is imported when the first request comes that it h
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -33,11 +34,14 @@ def build_app(parts: GatewayParts) -> ASGIApp:
 class ControlOnDemand:
     """The control API and the page, built for the first request, in a thread; others are answered meanwhile.
 
+    Where that fails, as in the middle of an update of a package, the next request tries again.
+
     `/healthz` is answered without it: clients that look whether the service runs don't wait long.
     """
 
-    def __init__(self, parts: GatewayParts) -> None:
+    def __init__(self, parts: GatewayParts, build: Callable[[GatewayParts], ASGIApp] | None = None) -> None:
         self._parts = parts
+        self._build = _build if build is None else build
         self._app: ASGIApp | None = None
         self._building: asyncio.Future[ASGIApp] | None = None
 
@@ -54,9 +58,15 @@ class ControlOnDemand:
 
     async def _built(self) -> ASGIApp:
         if self._building is None:
-            self._building = asyncio.ensure_future(asyncio.to_thread(_build, self._parts))
-        # A client that leaves does not end what others wait for.
-        self._app = await asyncio.shield(self._building)
+            self._building = asyncio.ensure_future(asyncio.to_thread(self._build, self._parts))
+        building = self._building
+        try:
+            # A client that leaves does not end what others wait for.
+            self._app = await asyncio.shield(building)
+        except Exception:
+            if self._building is building:
+                self._building = None
+            raise
         return self._app
 
 

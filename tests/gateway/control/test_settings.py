@@ -126,6 +126,23 @@ async def test_a_folder_with_models_is_checked_and_the_field_is_named(node: Node
     assert changed["local"]["folders"] == []
 
 
+async def test_a_folder_for_downloads_need_not_be_there_but_must_be_a_path(
+    node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    wrong = {
+        "models": "no whole path",
+        "~nobody-of-this-name/models": "can't be used",
+        "/\0": "no whole path",
+        f"{tmp_path}/file": "is a file",
+    }
+    for folder, why in wrong.items():
+        error = await error_of(node, "PATCH", "/mesh/settings", 400, json={"local": {"folder": folder}})
+        assert (error["param"], why in error["message"]) == ("local.folder", True), folder
+    body = {"local": {"folder": f"{tmp_path}/nowhere"}}
+    assert (await node.http.patch("/mesh/settings", json=body)).status_code == 200
+
+
 async def test_a_change_is_told_to_every_page(node: Node) -> None:
     async with node.http.stream("GET", "/mesh/events") as stream, asyncio.timeout(10):
         lines = stream.aiter_lines()
