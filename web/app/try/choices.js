@@ -43,7 +43,9 @@ function choiceOf(backend, model, local) {
     status: WORDS[word][0],
     rank: WORDS[word][1],
     sees: own?.sees_images || capabilities.includes("vision"),
-    chats: own ? own.purpose === "chat" : (capabilities.length ? capabilities : [model]).some((w) => !NO_CHAT.test(w)),
+    chats: own
+      ? own.purpose === "chat"
+      : (capabilities.length ? capabilities : [model]).some((w) => !NO_CHAT.test(w)),
   };
 }
 
