@@ -39,10 +39,10 @@ from meshlight.http_client.response import Reply
 
 _OWNER = "vllm"
 _GAUGE = re.compile(
-    rb"^vllm:num_requests_(running|waiting)(?:\{[^\n]*\})?[ \t]+(\d{1,9})(?:\.\d*)?[ \t]*(?:\d+)?\r?$",
+    rb"^vllm:num_requests_(running|waiting)(?:\{[^\n]*\})?[ \t]{1,8}(\d{1,9})(?:\.\d{0,17})?(?:[ \t]{1,8}\d{1,17})?\r?$",
     re.MULTILINE,
 )
-"""A line for each model and engine of it."""
+"""A line for each model and engine of it. Each run is bounded: a line without end would be tried in each of its parts."""
 
 
 class Vllm(BackendKind):
