@@ -6,7 +6,7 @@ a log or an error message goes through `sanitize` first.
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -100,9 +100,7 @@ class StreamSanitizer:
         """Return what of the text until now is safe to show and was not returned yet."""
         text = self._held + piece
         self._held = ""
-        last = None
-        for last in _ESCAPE_SEQUENCES.finditer(text):
-            pass
+        last = next(iter(deque(_ESCAPE_SEQUENCES.finditer(text), maxlen=1)), None)
         if last is not None and last.end() == len(text) and _OPEN_SEQUENCE.fullmatch(last[0]):
             self._held = last[0]
             text = text[: last.start()]
