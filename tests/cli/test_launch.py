@@ -79,6 +79,16 @@ def test_an_app_that_is_not_here_is_said_with_how_to_get_it(
     )
 
 
+def test_a_program_that_only_lies_in_this_folder_does_not_get_the_key(
+    apps: Path, type_words: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(apps.parent / "bin")
+    monkeypatch.setenv("PATH", ".")
+    said = type_words("launch", "claude")
+    assert (said.code, apps.exists()) == (1, False)
+    assert "lies in this folder" in said.err
+
+
 def test_an_unknown_app_gets_the_list(type_words: Type) -> None:
     said = type_words("launch", "emacs")
     assert said.code == 1

@@ -220,6 +220,12 @@ def _start(app: ClientApp, access: Access, arguments: Sequence[str], view: AppVi
         raise NotFound(
             f"{app.name} is not installed: there is no {app.program!r} on PATH.", f"Install it: {app.install}"
         )
+    if Path(program).parent == Path():
+        # Windows looks there first. What somebody else has put into a folder must not get the key.
+        raise BadRequest(
+            f"The {app.program!r} that would be started lies in this folder, {Path.cwd()}.",
+            "Start it from another folder, or put this one on PATH by its whole name.",
+        )
     check_model(app, access.model, program)
     variables = variables_for(app, access)
     # The key goes by the environment: a command line can be read by every user of this machine.

@@ -343,7 +343,7 @@ class Service:
                     "local_models": self._local,
                     "welcome": first_run,
                     "machine": Machine(self._updates, self._tell_settings, login),
-                    "access_keys": ServiceKeys(key, app_keys, self._tell_settings),
+                    "access_keys": ServiceKeys(key, app_keys, self._tell_settings, self._hub.end_streams),
                     "sessions": self._sessions,
                     "sign_in": SignIn(self._let_in, self._port, lambda: self._events.has_programs),
                 },

@@ -48,6 +48,12 @@ async def test_the_name_and_the_search_are_set_and_the_rest_stays(node: Node) ->
     assert settings["config_file"] == str(node.config_file)
 
 
+async def test_a_blank_name_is_none(node: Node) -> None:
+    before = (await node.http.get("/mesh/settings")).json()["name"]
+    for name, found in ((" Lab ", "Lab"), ("   ", before)):
+        assert (await node.http.patch("/mesh/settings", json={"name": name})).json()["name"] == found
+
+
 async def test_opening_v1_takes_effect_at_once_and_leaves_mesh_closed(node: Node) -> None:
     bare = {"authorization": ""}
     assert (await node.http.get("/v1/models", headers=bare)).status_code == 401

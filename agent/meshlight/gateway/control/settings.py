@@ -91,6 +91,8 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         fields = _changed_fields(self)
         fields.pop("key_storage", None)
         fields.pop("lan", None)
+        if isinstance(self.name, str):
+            fields["name"] = self.name.strip()
         if isinstance(self.routing, RoutingPatch):
             if isinstance(self.routing.rules, tuple):
                 for number, rule in enumerate(self.routing.rules):
