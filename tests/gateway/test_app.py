@@ -18,7 +18,7 @@ def test_a_service_that_is_only_asked_for_models_loads_no_control_api() -> None:
 
 async def test_the_first_requests_to_the_control_api_share_one() -> None:
     async with running(None) as gateway:
-        answers = await asyncio.gather(*(gateway.http.get("/mesh/settings") for _ in range(4)))
+        answers = await asyncio.gather(*(gateway.http.get("/mesh/snapshot") for _ in range(4)))
         assert [answer.status_code for answer in answers] == [200] * 4
         assert (await gateway.http.get("/v1/models")).status_code == 200
 

@@ -58,11 +58,11 @@ from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.let_in import LetIn
 from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.access.sign_in import SignIn
 from meshlight.gateway.app import build_app
-from meshlight.gateway.control.apps import AppTexts
+from meshlight.gateway.control.app_text_source import AppTexts
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page, web_folder
-from meshlight.gateway.control.sign_in import SignIn
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
