@@ -5,6 +5,7 @@ service needs to start. So it is imported when the first request comes that it h
 """
 
 import asyncio
+import gc
 import re
 
 import msgspec
@@ -56,8 +57,11 @@ class ControlOnDemand:
         if self._building is None:
             self._building = asyncio.ensure_future(asyncio.to_thread(_build, self._parts))
         # A client that leaves does not end what others wait for.
-        self._app = await asyncio.shield(self._building)
-        return self._app
+        app = await asyncio.shield(self._building)
+        if self._app is None:
+            gc.freeze()  # as what was built at the start: it stays, and need not be searched for garbage
+        self._app = app
+        return app
 
 
 def _build(parts: GatewayParts) -> ASGIApp:
