@@ -92,6 +92,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether `/v1` requires the local key; False opens it to every program on this machine."""
     paused: bool = False
     """Whether requests are rejected; the backends are still probed."""
+    lane: bool = True
+    """Whether ordinary requests are answered without a task; False sends all on the road that odd ones take."""
     allowed_hosts: tuple[str, ...] = ()
     """Other host names of this service, with the local key only."""
     allowed_origins: tuple[str, ...] = ()

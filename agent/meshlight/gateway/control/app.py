@@ -31,6 +31,7 @@ from meshlight.gateway.control.qr import QrController
 from meshlight.gateway.control.settings import SettingsController
 from meshlight.gateway.control.validation import JsonRequest
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
+from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.server.asgi import ASGIApp
 
 Challenge = Annotated[
@@ -209,7 +210,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
     def description() -> Any:
         return describe(app, parts.identity.version)  # takes 30 ms: only made on request
 
-    return Guard(
+    guard = Guard(
         InferenceDispatch(app, parts.inference),  # type: ignore[arg-type]
         port=parts.port,
         is_key=parts.is_key,
@@ -217,6 +218,8 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         settings=parts.settings,
         free=parts.page.paths,
     )
+    guard.lane = Lane(guard, parts.inference, parts.settings)
+    return guard
 
 
 def _provide(thing: object) -> Provide:

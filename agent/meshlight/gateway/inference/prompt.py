@@ -59,6 +59,13 @@ async def read_prompt(inbound: InferenceRequest) -> Reading:
     return await in_thread_if_large(len(inbound.body), _read, inbound)
 
 
+def read_small_prompt(inbound: InferenceRequest) -> Reading:
+    """Do the same at once, for a body that is small enough for that."""
+    if inbound.operation not in CONVERSES or inbound.content_type != JSON:
+        return _NOTHING
+    return _read(inbound)
+
+
 def previous_response(body: bytes) -> bytes:
     """Return the id of the response that a request continues; empty for none."""
     if _PREVIOUS_NAME not in body:

@@ -11,6 +11,7 @@ import uvicorn
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
+from meshlight.gateway.server.lane import HasLane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import BACKLOG
 
@@ -53,7 +54,8 @@ class GatewayServer(uvicorn.Server):
         )
         super().__init__(config)
         self.limits = limits
-        self.server_state = GatewayState(limits)
+        has_lane: object = app
+        self.server_state = GatewayState(limits, has_lane.lane if isinstance(has_lane, HasLane) else None)
         self.ready = asyncio.Event()
         """Set once connections are accepted."""
         self._app = app
@@ -113,6 +115,7 @@ class GatewayServer(uvicorn.Server):
         await self._drain()
         for connection in (*self.server_state.connections, *self.server_state.surplus):
             connection.transport.abort()
+        await asyncio.sleep(0)  # what was answered without a task ends in one
         tasks = [*self.server_state.tasks]
         for task in tasks:
             task.cancel()

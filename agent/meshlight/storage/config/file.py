@@ -182,7 +182,7 @@ class ConfigFile:
             text = changes.set_lan(text, old.lan, new.lan)
             text = changes.set_local(text, old.local, new.local)
             text = changes.set_peers(text, old.peers, new.peers)
-            for key in ("port", "name", "require_key", "paused", "allowed_hosts", "allowed_origins"):
+            for key in ("port", "name", "require_key", "paused", "lane", "allowed_hosts", "allowed_origins"):
                 value = getattr(new, key)
                 plain = list(value) if isinstance(value, tuple) else value
                 text = text if getattr(old, key) == value else set_value(text, (key,), plain)

@@ -88,6 +88,7 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     name: str = ""
     require_key: bool = True
     paused: bool = False
+    lane: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     routing: Routing = field(default_factory=Routing)
@@ -175,6 +176,7 @@ class _Reader:
             name=entries.name,
             require_key=entries.require_key,
             paused=entries.paused,
+            lane=entries.lane,
             allowed_hosts=self._allowed("allowed_hosts", entries.allowed_hosts, host_fault),
             allowed_origins=self._allowed("allowed_origins", entries.allowed_origins, origin_fault),
             routing=entries.routing,
