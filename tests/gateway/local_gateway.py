@@ -22,6 +22,7 @@ from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
@@ -47,6 +48,7 @@ class LocalGateway:
         )
         self.requires_key = True
         self.origins: Sequence[str] = ()
+        self._settings: tuple[tuple[Config, bool, tuple[str, ...]] | None, Config] = None, Config()
         self.sessions = Sessions(time.monotonic)
         self.hub = EventHub(self._view)
         router = RouterView(
@@ -66,6 +68,7 @@ class LocalGateway:
             lambda: router,
         )
         self.url = ""
+        self.lane: Lane | None = None
         self.http: httpx.AsyncClient
         if local is not None:
             local.on_change = self.probe
@@ -107,9 +110,7 @@ class LocalGateway:
             port=port,
             is_key=KEY.encode().__eq__,
             prove=lambda _: "",
-            settings=lambda: replace(
-                self.settings.config, require_key=self.requires_key, allowed_origins=tuple(self.origins)
-            ),
+            settings=self._in_force,
             write_link=lambda _, __, ___: Path(),
             dependencies={
                 "publisher": self.publisher,
@@ -133,6 +134,14 @@ class LocalGateway:
             ),
         )
 
+    def _in_force(self) -> Config:
+        """Return the configuration; the same object while nothing of it changes."""
+        wanted = self.settings.config, self.requires_key, tuple(self.origins)
+        if self._settings[0] != wanted:
+            config, requires_key, origins = wanted
+            self._settings = wanted, replace(config, require_key=requires_key, allowed_origins=origins)
+        return self._settings[1]
+
     async def _pause(self, _: float) -> None:
         await asyncio.sleep(0)
         if self.local is not None:
@@ -147,9 +156,9 @@ async def running(local: FakeLocalModels | None, config: Config | None = None) -
     port: int = sock.getsockname()[1]
     gateway.url = f"http://127.0.0.1:{port}"
     stop, ready = asyncio.Event(), asyncio.Event()
-    serving = asyncio.create_task(
-        serve(build_app(gateway.parts(port)), [sock], stop=stop, ready=ready.set, lifespan="off")
-    )
+    app = build_app(gateway.parts(port))
+    gateway.lane = app.lane if isinstance(app.lane, Lane) else None
+    serving = asyncio.create_task(serve(app, [sock], stop=stop, ready=ready.set, lifespan="off"))
     await ready.wait()
     headers = {"authorization": f"Bearer {KEY}"}
     try:

@@ -7,7 +7,7 @@ import pytest
 from gateway.rig import Rig
 from meshlight.domain.peers import Peer
 from meshlight.gateway.inference.app import Inference
-from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.relay import Begun, Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
@@ -27,7 +27,13 @@ class Stub(Relay):
         self.error = error
         self.requests: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+    async def run(
+        self,
+        inbound: InferenceRequest,
+        sink: Sink,
+        disconnect: DisconnectListeners,  # noqa: ARG002 - the relay's own
+        begun: Begun | None = None,  # noqa: ARG002 - the relay's own
+    ) -> None:
         self.requests.append(inbound)
         if self.error is not None:
             raise self.error

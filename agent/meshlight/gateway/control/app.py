@@ -32,7 +32,6 @@ from meshlight.gateway.control.settings import SettingsController
 from meshlight.gateway.control.validation import JsonRequest
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
 from meshlight.gateway.inference.lane import Lane
-from meshlight.gateway.server.asgi import ASGIApp
 
 Challenge = Annotated[
     str | None,
@@ -83,7 +82,7 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     `local_models` is None where this machine's own models are switched off."""
 
 
-def build_app(parts: GatewayParts) -> ASGIApp:
+def build_app(parts: GatewayParts) -> Guard:
     """Return the application."""
 
     @get(

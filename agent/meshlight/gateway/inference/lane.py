@@ -108,24 +108,29 @@ class Lane:
 
     def __init__(self, guard: Guard, inference: Inference, settings: Callable[[], Config]) -> None:
         self._guard = guard
-        self._inference = inference
-        self._relay = inference.relay
+        self.inference = inference
+        self.relay = inference.relay
         self._settings = settings
-        self._heads: dict[bytes, KnownHead] = {}
+        self.heads: dict[bytes, KnownHead] = {}
+        """The heads that were read before, by their bytes without the length of the body."""
+        self.begun = 0
+        """Requests that were sent without a task."""
+        self.handed_over = 0
+        """Those of them that went on in a task."""
 
     def find(self, data: bytes, end: int) -> KnownHead | None:
         """Return the head that `data` begins with, if it is known and the rest is its whole body."""
         found = _without_length(data, end)
         if found is None or len(data) != end + 4 + found[1]:
             return None
-        head = self._heads.get(found[0])
+        head = self.heads.get(found[0])
         if head is None:
             return None
         settings = self._settings()
         if head.settings is not settings:
             shows_key = self._guard.admits(head.scope, settings)
             if shows_key is None:
-                del self._heads[found[0]]
+                del self.heads[found[0]]
                 return None
             head.settings, head.shows_key = settings, shows_key
         return head if settings.lane else None
@@ -145,13 +150,13 @@ class Lane:
         found = _without_length(data, end)
         if found is None or not _is_read_as(data[:end], scope) or not _UNIQUE.isdisjoint(dict(head.headers)):
             return head
-        if len(self._heads) >= HEADS_MAX:
-            self._heads.clear()
-        return self._heads.setdefault(found[0], head)
+        if len(self.heads) >= HEADS_MAX:
+            self.heads.clear()
+        return self.heads.setdefault(found[0], head)
 
     def begin(self, head: KnownHead, body: bytes, cycle: RequestCycle, connection: LaneConnection) -> bool:
         """Send a request on; False if it is not for the lane, and nothing was sent."""
-        relay = self._relay
+        relay = self.relay
         try:
             fields = read_head(body, JSON)
             inbound = InferenceRequest(
@@ -178,13 +183,14 @@ class Lane:
                 return False
             start = head.start_for(link, relay, inbound, model)
             sent = body_as_sent(inbound, model, link)
-            request = LaneRequest(self._inference, relay, cycle, connection)
+            request = LaneRequest(self, cycle, connection)
             upstream = link.upstream.send_at_once(start, sent, request)
         except MeshlightError:  # the other road says what is wrong
             return False
         if upstream is None:
             return False
         request.begin(relay.begin(inbound, found, link), upstream)
+        self.begun += 1
         return True
 
 
@@ -194,8 +200,8 @@ class LaneRequest:
     __slots__ = (
         "_connection",
         "_cycle",
-        "_inference",
         "_is_over",
+        "_lane",
         "_relay",
         "_response",
         "_silence",
@@ -212,11 +218,9 @@ class LaneRequest:
     _upstream: Connection
     _timers: FirstByteTimers
 
-    def __init__(
-        self, inference: Inference, relay: Relay, cycle: RequestCycle, connection: LaneConnection
-    ) -> None:
-        self._inference = inference
-        self._relay = relay
+    def __init__(self, lane: Lane, cycle: RequestCycle, connection: LaneConnection) -> None:
+        self._lane = lane
+        self._relay = lane.relay
         self._cycle = cycle
         self._connection = connection
         self._response: Response | None = None
@@ -335,8 +339,6 @@ class LaneRequest:
             return
         self._stop()
         response, sent = self._response, None
-        if response is not None:
-            response.on_arrival = None
         if self._tap is None:
             waiter = self._upstream.loop.create_future()
             sent = SentRequest(self._upstream, waiter)
@@ -354,6 +356,7 @@ class LaneRequest:
             tap=self._tap,
             cause=cause,
         )
+        self._lane.handed_over += 1
         cycle, connection = self._cycle, self._connection
         extensions: Any = {
             DISCONNECT: connection.disconnect,
@@ -361,17 +364,16 @@ class LaneRequest:
             CONNECTION: connection,
         }
         cycle.scope = {**cycle.scope, "extensions": extensions}
-        connection.carry_on(cycle, partial(self._inference.resume, begun))
+        connection.carry_on(cycle, partial(self._lane.inference.resume, begun))
 
     def _fail(self, error: Exception) -> None:
         """Count a fault of ours, and have the client told of it."""
         if not self._is_over:
             self._stop()
         if self._response is not None:
-            self._response.on_arrival = None
             self._response.abort()
         self._relay.end(self._trial, "failed")
-        self._connection.carry_on(self._cycle, partial(self._inference.fail, error))
+        self._connection.carry_on(self._cycle, partial(self._lane.inference.fail, error))
 
     def _end_wait(self) -> None:
         self._timers.waits.pop(self, None)
@@ -382,6 +384,8 @@ class LaneRequest:
     def _stop(self) -> None:
         """Let go of all that could call."""
         self._is_over = True
+        if self._response is not None:
+            self._response.on_arrival = None  # which holds this object: see `RequestCycle.run`
         self._end_wait()
         self._connection.disconnect.discard(self._go_on)
         if self._silence is not None:

@@ -166,7 +166,8 @@ class Relay:
         )
         self._waiting: dict[tuple[str, str], set[Waiting]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
-        self._timers: FirstByteTimers | None = None
+        self.timers: FirstByteTimers | None = None
+        """The waits for a first byte, since there was one."""
         registry.listen(self._on_change)
 
     async def run(
@@ -241,7 +242,7 @@ class Relay:
     def wait_of(self, trial: RouteTrial) -> tuple[FirstByteTimers, set[Waiting] | None]:
         """Return what looks after a wait for a first byte, and the waits that may leave, if this one may."""
         policy = policy_for(is_costly=trial.inbound.is_costly, is_metered=trial.link.is_metered)
-        timers = self._timers or self._first_timers()
+        timers = self.timers or self._first_timers()
         if not policy.may_leave:
             return timers, None
         return timers, self._waits_at(trial.link.backend.id, trial.score.place)
@@ -637,7 +638,7 @@ class Relay:
             link.backend,
             cancellation,
             _PlaceWatcher(self._registry, link, place) if place else self,
-            self._timers or self._first_timers(),
+            self.timers or self._first_timers(),
             may_leave=policy.may_leave,
             waiting=self._waits_at(link.backend.id, place),
             since=since,
@@ -661,8 +662,8 @@ class Relay:
         return NamedSink(sink, served_as, asked) if asked and asked != served_as else sink
 
     def _first_timers(self) -> FirstByteTimers:
-        self._timers = FirstByteTimers(asyncio.get_running_loop())
-        return self._timers
+        self.timers = FirstByteTimers(asyncio.get_running_loop())
+        return self.timers
 
     def _headers(
         self,
