@@ -200,13 +200,14 @@ def main() -> None:
                 Subject("direct", port, ()),
                 stack.enter_context(nginx(arguments.folder, port)),
                 stack.enter_context(meshlight(arguments.folder, [port])),
+                stack.enter_context(meshlight(arguments.folder, [port], lane=False)),
             ]
             if arguments.peers:
                 subjects.append(stack.enter_context(litellm(arguments.folder, port)))
             if arguments.only in {None, "json"}:
                 whole_answers(subjects, SMALL, "Small JSON", arguments)
             if arguments.only in {None, "stream"}:
-                whole_answers(subjects[:3], STREAM, "Streams of 64 chunks", arguments)
+                whole_answers(subjects[:4], STREAM, "Streams of 64 chunks", arguments)
             if arguments.only in {None, "paced"}:
                 paced_streams(subjects, arguments)
         stack.pop_all().close()

@@ -132,11 +132,14 @@ http {{
 
 
 @contextlib.contextmanager
-def meshlight(folder: Path, targets: Sequence[int], models: int = 1) -> Iterator[Subject]:
-    home = folder / f"home-{targets[0]}-{len(targets)}-{models}"
+def meshlight(
+    folder: Path, targets: Sequence[int], models: int = 1, *, lane: bool = True
+) -> Iterator[Subject]:
+    home = folder / f"home-{targets[0]}-{len(targets)}-{models}-{lane}"
     home.mkdir()
     (home / "config.toml").write_text(
-        "\n".join(
+        f"lane = {str(lane).lower()}\n"
+        + "\n".join(
             f'[[backends]]\nname = "bench{n}"\nkind = "openai-compatible"\nurl = "http://127.0.0.1:{port}"\n'
             for n, port in enumerate(targets)
         )
@@ -150,7 +153,8 @@ def meshlight(folder: Path, targets: Sequence[int], models: int = 1) -> Iterator
     began = time.monotonic()
     with running(command, GATEWAY_CORE, folder / f"meshlight-{port}.log", **environ) as process:
         wait_until_it_answers(port, f"/v1/models/m{models - 1 or ''}", headers)
-        yield Subject("meshlight", port, (process.pid,), headers, time.monotonic() - began)
+        name = "meshlight" if lane else "lane off"
+        yield Subject(name, port, (process.pid,), headers, time.monotonic() - began)
 
 
 @contextlib.contextmanager

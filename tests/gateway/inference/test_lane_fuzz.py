@@ -60,8 +60,10 @@ class Answer:
             b"content-type: " + self.content_type,
             *self.headers,
         ]
-        body = self.body
-        if self.framing == "length":
+        body = b"" if self.status == 204 else self.body
+        if self.status == 204:
+            pass  # bytes after such an answer would meet the next request, or not
+        elif self.framing == "length":
             lines.append(b"content-length: %d" % len(body))
         elif self.framing == "chunked":
             lines.append(b"transfer-encoding: chunked")
@@ -99,7 +101,7 @@ ANSWERS = st.builds(
     ),
     kind=st.sampled_from([*BODIES, b"application/json", b"text/event-stream"]),
     index=st.integers(0, 9),
-    status=st.sampled_from([200] * 8 + [201, 204, 302, 400, 401, 404, 422, 429, 500, 503]),
+    status=st.sampled_from([200] * 20 + [201, 204, 302, 400, 401, 404, 422, 429, 500, 503]),
     framing=st.sampled_from(["length", "length", "chunked", "chunked", "end"]),
     headers=st.lists(
         st.sampled_from(
@@ -137,6 +139,9 @@ REQUESTS = st.builds(
         st.sampled_from(
             [
                 b"content-type: application/json",
+                b"accept: */*",
+                b"accept-encoding: gzip, deflate",
+                b"anthropic-version: 2023-06-01",
                 b"Content-Type: text/plain; charset=utf-8",
                 b"content-type: multipart/form-data; boundary=x",
                 b"user-agent: fuzz",
@@ -172,7 +177,7 @@ REQUESTS = st.builds(
             b'"max_tokens": 5, ',
         ]
     ),
-    cuts=st.lists(st.integers(1, 999), max_size=2).map(lambda cuts: tuple(sorted(cuts))),
+    cuts=st.just(()) | st.lists(st.integers(1, 999), max_size=2).map(lambda cuts: tuple(sorted(cuts))),
     answer=ANSWERS,
 )
 
@@ -304,7 +309,7 @@ async def compare(requests: Sequence[Asked], *, is_alone: bool) -> int:
                 road.gateway.rig.add(backend)
         for asked in requests:
             on, off = await asyncio.gather(*(road.ask(asked) for road in roads))
-            assert on == off, asked
+            assert on == off, (asked, on, off)
             assert roads[0].seen() == roads[1].seen()
         for road in roads:
             await road.close()
