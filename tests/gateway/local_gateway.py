@@ -26,6 +26,7 @@ from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import serve
 from meshlight.mesh.event_hub import EventHub
@@ -149,7 +150,9 @@ class LocalGateway:
 
 
 @asynccontextmanager
-async def running(local: FakeLocalModels | None, config: Config | None = None) -> AsyncIterator[LocalGateway]:
+async def running(
+    local: FakeLocalModels | None, config: Config | None = None, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[LocalGateway]:
     """Serve a gateway."""
     gateway = LocalGateway(local, config)
     sock = bind("127.0.0.1", 0)
@@ -158,7 +161,9 @@ async def running(local: FakeLocalModels | None, config: Config | None = None) -
     stop, ready = asyncio.Event(), asyncio.Event()
     app = build_app(gateway.parts(port))
     gateway.lane = app.lane if isinstance(app.lane, Lane) else None
-    serving = asyncio.create_task(serve(app, [sock], stop=stop, ready=ready.set, lifespan="off"))
+    serving = asyncio.create_task(
+        serve(app, [sock], stop=stop, ready=ready.set, lifespan="off", limits=limits)
+    )
     await ready.wait()
     headers = {"authorization": f"Bearer {KEY}"}
     try:

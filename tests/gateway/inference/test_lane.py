@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from meshlight.domain.config import Config
 from meshlight.domain.health import Unreached
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
+from meshlight.gateway.server.limits import Limits
 from meshlight.mesh.traffic import Symptoms
 from servers.byte_server import chunk
 
@@ -245,6 +247,17 @@ async def begun_stream(gateway: LocalGateway, client: Client, backend: Piecewise
     assert numbers(gateway) == (1, 0)
 
 
+async def held_in_lane(gateway: LocalGateway, client: Client, engine: HeldEngine) -> None:
+    """Have a request wait in the lane, after one that made the route known."""
+    client.send()
+    await engine.until_held(1)
+    engine.answer()
+    await client.answer()
+    client.send()
+    await engine.until_held(1)
+    assert numbers(gateway) == (1, 0)
+
+
 async def test_a_stream_that_breaks_off_ends_with_an_error_event(
     gateway: LocalGateway, client: Client
 ) -> None:
@@ -293,13 +306,7 @@ async def test_a_client_that_reads_slowly_gets_every_byte(gateway: LocalGateway,
 async def test_a_client_that_leaves_early_cancels_its_request(gateway: LocalGateway, client: Client) -> None:
     async with HeldEngine("a") as engine:
         gateway.rig.add(engine)
-        client.send()
-        await engine.until_held(1)
-        engine.answer()
-        await client.answer()
-        client.send()
-        await engine.until_held(1)
-        assert numbers(gateway) == (1, 0)
+        await held_in_lane(gateway, client, engine)
         await client.close()
         assert await settled(gateway, 2) == (2, 1, 0, 1)
         await engine.until_held(0)
@@ -310,13 +317,7 @@ async def test_a_backend_that_falls_is_left_for_another_one(gateway: LocalGatewa
     async with HeldEngine("a") as engine, RawBackend("b", respond=responds(GOOD)) as other:
         gateway.rig.add(engine)
         gateway.rig.add(other)
-        client.send()
-        await engine.until_held(1)
-        engine.answer()
-        await client.answer()
-        client.send()
-        await engine.until_held(1)
-        assert numbers(gateway) == (1, 0)
+        await held_in_lane(gateway, client, engine)
         gateway.rig.registry.record_fact("a", Unreached(Reason("refused", "It is down.")))
         head, _ = await client.answer()
         assert b"\r\nx-meshlight-backend: b\r\nx-meshlight-attempts: 2\r\n" in head
@@ -328,12 +329,7 @@ async def test_a_backend_that_falls_is_left_for_another_one(gateway: LocalGatewa
 async def test_a_long_wait_goes_on_in_a_task(gateway: LocalGateway, client: Client) -> None:
     async with HeldEngine("a") as engine:
         gateway.rig.add(engine)
-        client.send()
-        await engine.until_held(1)
-        engine.answer()
-        await client.answer()
-        client.send()
-        await engine.until_held(1)
+        await held_in_lane(gateway, client, engine)
         timers = gateway.rig.relay.timers
         assert timers is not None
         [wait] = timers.waits
@@ -398,6 +394,69 @@ async def test_a_backend_that_says_nothing_more_is_given_up(gateway: LocalGatewa
         assert await settled(gateway, 2) == (2, 1, 1, 0)
         backend.pieces.put_nowait(None)
     assert numbers(gateway) == (1, 1)
+
+
+async def test_the_next_request_may_come_before_the_answer(gateway: LocalGateway, client: Client) -> None:
+    async with HeldEngine("a") as engine:
+        engine.says = GOOD
+        gateway.rig.add(engine)
+        await held_in_lane(gateway, client, engine)
+        client.send()
+        engine.answer_all()
+        for _ in range(2):
+            assert b" 200 " in (await client.answer())[0]
+        assert await settled(gateway, 3) == (3, 3, 0, 0)
+    assert numbers(gateway) == (1, 0)
+
+
+async def test_a_new_key_of_the_backend_is_used_at_once(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for _ in range(2):
+            await client.ask()
+        link = gateway.rig.links.get("a")
+        assert link is not None
+        link.set_secret("another")
+        await client.ask()
+        assert [request.header(b"authorization") for request in backend.posts] == [
+            [],
+            [],
+            [b"Bearer another"],
+        ]
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_a_request_in_the_lane_ends_before_the_service_does() -> None:
+    async with HeldEngine("a") as engine:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None))
+        gateway.rig.add(engine)
+        client = await Client(gateway).open()
+        await held_in_lane(gateway, client, engine)
+        closing = asyncio.create_task(stack.aclose())
+        for _ in range(20):  # until the server has told its connections
+            await asyncio.sleep(0)
+        engine.answer()
+        head, _ = await client.answer()
+        assert b" 200 " in head
+        assert b"\r\nconnection: close\r\n" in head
+        await client.close()
+        async with asyncio.timeout(WAIT_S):
+            await closing
+        assert tally(gateway) == (2, 2, 0, 0)
+
+
+async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends() -> None:
+    async with HeldEngine("a") as engine:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None, limits=Limits(drain_s=0.05)))
+        gateway.rig.add(engine)
+        client = await Client(gateway).open()
+        await held_in_lane(gateway, client, engine)
+        async with asyncio.timeout(WAIT_S):
+            await stack.aclose()
+        assert tally(gateway) == (2, 1, 0, 1)
+        await client.close()
 
 
 class Faulty(Symptoms):

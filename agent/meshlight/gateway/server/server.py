@@ -17,6 +17,8 @@ from meshlight.gateway.server.listener import BACKLOG
 
 CANCEL_S = 1.0
 """How long cancelled requests may take to clean up."""
+LOST_TURNS = 3
+"""Turns of the event loop from an abort until the task has begun in which a request of the lane then ends."""
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -115,7 +117,8 @@ class GatewayServer(uvicorn.Server):
         await self._drain()
         for connection in (*self.server_state.connections, *self.server_state.surplus):
             connection.transport.abort()
-        await asyncio.sleep(0)  # what was answered without a task ends in one
+        for _ in range(LOST_TURNS):
+            await asyncio.sleep(0)
         tasks = [*self.server_state.tasks]
         for task in tasks:
             task.cancel()
