@@ -9,7 +9,6 @@ comes (an error, a silence of a second, a client that left or reads too slowly),
 where it is: there is no second set of rules for what can go wrong.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -51,7 +50,8 @@ HEAD_BYTES = 4_096
 _LENGTH = b"ength: "
 """What stands before the length of a body, in whatever case its name begins."""
 _LENGTH_LINE = b"\r\ncontent-length: "
-_SIZE = re.compile(rb"[1-9][0-9]{0,5}")
+_DIGITS_MAX = 6
+_ZERO = ord("0")
 _ODD = frozenset(
     b"origin sec-fetch-site sec-fetch-mode sec-fetch-dest x-meshlight-via content-encoding transfer-encoding expect "
     b"upgrade cookie trailer te proxy-connection keep-alive".split()
@@ -111,12 +111,18 @@ class Lane:
         self.inference = inference
         self.relay = inference.relay
         self._settings = settings
+        self._in_force = Config()
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
         """Those of them that went on in a task."""
+
+    def is_on(self) -> bool:
+        """Whether the configuration in force has the lane; asked before anything else, for each request."""
+        self._in_force = settings = self._settings()
+        return settings.lane
 
     def find(self, data: bytes, end: int) -> KnownHead | None:
         """Return the head that `data` begins with, if it is known and the rest is its whole body."""
@@ -126,20 +132,20 @@ class Lane:
         head = self.heads.get(found[0])
         if head is None:
             return None
-        settings = self._settings()
+        settings = self._in_force
         if head.settings is not settings:
             shows_key = self._guard.admits(head.scope, settings)
             if shows_key is None:
                 del self.heads[found[0]]
                 return None
             head.settings, head.shows_key = settings, shows_key
-        return head if settings.lane else None
+        return head
 
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""
         operation = OPERATIONS.get(scope["path"])
-        settings = self._settings()
-        if operation is None or not settings.lane or not _is_ordinary(scope):
+        settings = self._in_force
+        if operation is None or not _is_ordinary(scope):
             return None
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
@@ -384,9 +390,10 @@ class LaneRequest:
     def _stop(self) -> None:
         """Let go of all that could call."""
         self._is_over = True
+        if self._tap is None:
+            self._end_wait()
         if self._response is not None:
             self._response.on_arrival = None  # which holds this object: see `RequestCycle.run`
-        self._end_wait()
         self._connection.disconnect.discard(self._go_on)
         if self._silence is not None:
             self._silence.end()
@@ -402,7 +409,7 @@ def _without_length(data: bytes, end: int) -> tuple[bytes, int] | None:
     if begins < len(_LENGTH) or ends < 0:
         return None
     digits = data[begins:ends]
-    if not _SIZE.fullmatch(digits):
+    if not digits.isdigit() or digits[0] == _ZERO or len(digits) > _DIGITS_MAX:
         return None
     return data[:begins] + data[ends:end], int(digits)
 

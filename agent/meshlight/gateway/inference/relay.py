@@ -241,9 +241,8 @@ class Relay:
 
     def wait_of(self, trial: RouteTrial) -> tuple[FirstByteTimers, set[Waiting] | None]:
         """Return what looks after a wait for a first byte, and the waits that may leave, if this one may."""
-        policy = policy_for(is_costly=trial.inbound.is_costly, is_metered=trial.link.is_metered)
         timers = self.timers or self._first_timers()
-        if not policy.may_leave:
+        if not policy_for(is_costly=False, is_metered=trial.link.is_metered).may_leave:
             return timers, None
         return timers, self._waits_at(trial.link.backend.id, trial.score.place)
 
@@ -278,27 +277,23 @@ class Relay:
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
 
-    async def _first_route(self, inbound: InferenceRequest) -> tuple[RouteScore, Choice | None]:
-        """Return the route to try first, and why where there was a choice."""
-        if (score := self._chooser.sole(inbound)) is not None:
-            return score, None
-        first = await self._chooser.first(inbound, self._turn)
-        return (first.score, first) if isinstance(first, Choice) else (first, None)
-
     async def _try_routes(
         self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation, begun: Begun | None
     ) -> Outcome:
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
         stream: WaitingStream | None = None
-        score: RouteScore | None
+        choice: Choice | None = None
         if begun is None:
             self._turn += 1
-            if len(inbound.body) > LARGE:
-                inbound = await measured(inbound)
-            score, choice = await self._first_route(inbound)
+            inbound = inbound if len(inbound.body) <= LARGE else await measured(inbound)
+            score = self._chooser.sole(inbound)
         else:
             score, choice = begun.trial.score, begun.trial.choice
+        if score is None:
+            first = await self._chooser.first(inbound, self._turn)
+            choice = first if isinstance(first, Choice) else None
+            score = first.score if isinstance(first, Choice) else first
         try:
             while score is not None:
                 if (
@@ -543,7 +538,13 @@ class Relay:
                 if isinstance(started, FailedAttempt):
                     return replace(started, place=place) if place else started
                 extra, tap = self.record_start(trial, started, failures), None
-                sink = await self._wrapped(sink, trial, started)
+                if started.translator is None:
+                    if inbound.stored is not None:
+                        sink = await self._recorded(sink, inbound, score, link, started)
+                    asked = inbound.head.model if inbound.named is None else inbound.named
+                    served_as = started.served_as or score.model
+                    if asked and asked != served_as:
+                        sink = NamedSink(sink, served_as, asked)
             else:
                 started, extra, tap = begun.started, [], begun.tap
             tap = await stream_response(
@@ -649,17 +650,6 @@ class Relay:
         if waiting is None:
             waiting = self._waiting[backend_id, place] = set()
         return waiting
-
-    async def _wrapped(self, sink: Sink, trial: RouteTrial, started: StartedResponse) -> Sink:
-        """Return the sink for an answer: perhaps it is stored, or names the model as the client did."""
-        inbound, score = trial.inbound, trial.score
-        if started.translator is not None:
-            return sink
-        if inbound.stored is not None:
-            sink = await self._recorded(sink, inbound, score, trial.link, started)
-        asked = inbound.head.model if inbound.named is None else inbound.named
-        served_as = started.served_as or score.model
-        return NamedSink(sink, served_as, asked) if asked and asked != served_as else sink
 
     def _first_timers(self) -> FirstByteTimers:
         self.timers = FirstByteTimers(asyncio.get_running_loop())

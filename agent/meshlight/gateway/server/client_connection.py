@@ -149,10 +149,8 @@ class ClientConnection(HttpToolsProtocol):
                 if len(self._ahead) > AHEAD_BYTES:
                     self.flow.pause_reading()
                 return
-            if self._lane is not None:
-                if self._takes_lane(self._lane, data):
-                    return
-                self._from_start = data
+            if self._lane is not None and self._lane.is_on() and self._takes_lane(self._lane, data):
+                return
         self._feed(data)
         self._from_start = b""
         if self._held is not None:
@@ -185,7 +183,10 @@ class ClientConnection(HttpToolsProtocol):
         """
         end = data.find(b"\r\n\r\n")
         head = lane.find(data, end)
-        if head is None or self.transport.is_closing():
+        if head is None:
+            self._from_start = data
+            return False
+        if self.transport.is_closing():
             return False
         cycle = RequestCycle(head.scope, self, keep_alive=True, expects_continue=False)
         cycle.more_body = False

@@ -34,6 +34,9 @@ class LaneConnection(Protocol):
 class Lane(Protocol[H]):
     """Answers what is ordinary at once, and leaves all else to the application."""
 
+    def is_on(self) -> bool:
+        """Whether there is a lane now; asked before `find`."""
+
     def find(self, data: bytes, end: int) -> H | None:
         """Return the head that received bytes begin with, up to `end`, if it is known and the rest is its body."""
 
