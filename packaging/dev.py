@@ -34,7 +34,7 @@ def main() -> int:
     from dev_venv import Failure  # noqa: PLC0415 - after the version check, see above
 
     asked, rest = _parser().parse_known_args()
-    if rest and asked.command not in {"run", "test", "bench", "simulate"}:
+    if rest and asked.command not in {"run", "test", "bench", "profile", "simulate"}:
         _parser().error(f"unknown argument: {rest[0]}")
     if rest and rest[0] == "--":
         rest = rest[1:]
@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "engines", help="get the real engines and weights of the tests: llama-server, mlx_lm.server, SmolLM2"
     )
-    commands.add_parser("bench", help="measure speed against nginx and direct; other words go to the bench")
+    commands.add_parser(
+        "bench", help="measure speed against nginx and HAProxy; other words go to the bench (try -- --help)"
+    )
+    commands.add_parser("profile", help="show where a request's time goes, and write it for speedscope")
     commands.add_parser(
         "simulate",
         help="compare the choice of machines with simpler ones, on a simulated clock; --seed and others",
@@ -126,10 +129,11 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
         import dev_engines  # noqa: PLC0415
 
         return dev_engines.get_all()
-    if asked.command in {"bench", "simulate"}:
+    if asked.command in {"bench", "profile", "simulate"}:
         import dev_gates  # noqa: PLC0415
 
-        return (dev_gates.bench if asked.command == "bench" else dev_gates.simulate)(rest)
+        commands = {"bench": dev_gates.bench, "profile": dev_gates.profile, "simulate": dev_gates.simulate}
+        return commands[asked.command](rest)
     import dev_lock  # noqa: PLC0415
 
     return dev_lock.lock()

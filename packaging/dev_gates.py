@@ -52,15 +52,25 @@ def run(*, strict: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int
 
 def bench(args: Sequence[str]) -> int:
     """Run tests/bench/run.py with what it measures against; returns its exit code. Raises Failure."""
-    script = ROOT / "tests" / "bench" / "run.py"
+    return _bench("run", args)
+
+
+def profile(args: Sequence[str]) -> int:
+    """Run tests/bench/profile.py; returns its exit code. Raises Failure."""
+    return _bench("profile", args)
+
+
+def _bench(module: str, args: Sequence[str]) -> int:
+    script = ROOT / "tests" / "bench" / f"{module}.py"
     if not script.is_file():
         raise Failure(f"{script.relative_to(ROOT)} is not in this checkout.")
     dev_venv.ensure(dev_tools=True)
-    missing = dev_system.provide([dev_system.NGINX, dev_system.WRK])
+    missing = dev_system.provide([dev_system.NGINX, dev_system.HAPROXY, dev_system.WRK])
     if missing:
         raise Failure("\n".join(missing))
-    os.chdir(script.parents[1])  # `-m` looks for the package where it is started
-    return dev_venv.become(VENV, ["-m", "bench.run", *args])
+    # By its package, and from the folder in which it was called, where its files are.
+    words = ["-c", f"import bench.{module} as bench; bench.main()", *args]
+    return dev_venv.become(VENV, words, {"PYTHONPATH": str(script.parents[1])})
 
 
 def simulate(args: Sequence[str]) -> int:

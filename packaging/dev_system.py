@@ -59,6 +59,10 @@ NGINX = Program(
     brew="nginx",
     use="the bench: what we are compared to",
 )
+HAPROXY = Program(
+    names=("haproxy",), paths=("/usr/sbin/haproxy",), apt=("haproxy",), brew="haproxy",
+    use="the bench: what we are compared to",
+)  # fmt: skip
 WRK = Program(names=("wrk",), apt=("wrk",), brew="wrk", use="the bench: the load")
 DBUS = Program(names=("dbus-daemon",), apt=("dbus-daemon",), brew="dbus", use="the tests of the tray")
 XVFB = Program(

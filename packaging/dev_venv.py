@@ -103,14 +103,17 @@ def install(venv: Path, words: Sequence[str], *, constraints: Path | None = None
         raise Failure(f"pip could not install {' '.join(words)}:\n{said}{_network_hint(done.stderr)}")
 
 
-def become(venv: Path, words: Sequence[str]) -> int:
-    """Run the environment's Python in our place, so that signals reach it; return its exit code."""
+def become(venv: Path, words: Sequence[str], more: Mapping[str, str] | None = None) -> int:
+    """Run the environment's Python in our place, so that signals reach it; return its exit code.
+
+    `more` are further environment variables.
+    """
     python = str(python_of(venv))
     sys.stdout.flush()
     if os.name != "nt":
-        os.execve(python, [python, *words], environment(venv))  # noqa: S606 - no shell is the point
+        os.execve(python, [python, *words], environment(venv, more))  # noqa: S606 - no shell is the point
     # Windows has no exec that keeps the console: wait, and leave Ctrl-C to the child.
-    process = subprocess.Popen([python, *words], env=environment(venv))
+    process = subprocess.Popen([python, *words], env=environment(venv, more))
     while True:
         try:
             return process.wait()

@@ -26,18 +26,36 @@ class Sample(Struct, frozen=True):
 
     rate: float
     p50_us: float
+    p90_us: float
     p99_us: float
+    p999_us: float
     cpu_us: float
     errors: int
 
 
 class Paced(Struct, frozen=True):
-    """One run of paced streams: chunks that arrived of those that were due, CPU microseconds per chunk."""
+    """One run of paced streams: chunks that arrived of those that were due, CPU microseconds per chunk.
+
+    `first_p50_us` and `first_p99_us` are the times from a request to the first chunk of its answer.
+    """
 
     arrived: int
     due: int
     cpu_us: float
     rss: int
+    first_p50_us: float
+    first_p99_us: float
+
+
+_REPORT = """
+done = function(summary, latency, requests)
+  io.write(string.format("MEASURED %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(90), latency:percentile(99), latency:percentile(99.9),
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status
+    + summary.errors.timeout))
+end
+"""
+"""What wrk says at its end, in microseconds."""
 
 
 def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: Path) -> Sample:
@@ -45,60 +63,34 @@ def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: P
     script = folder / "post.lua"
     headers = {"content-type": "application/json", **subject.headers}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
-    script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = '{body}'", *lines]))
+    script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = '{body}'", *lines, _REPORT]))
     url = f"{subject.scheme}://127.0.0.1:{subject.port}/v1/chat/completions"
-    command = [
-        "taskset",
-        "-c",
-        str(LOAD_CORE),
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds:g}s",
-        "--latency",
-    ]
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
     before = used(*subject.pids) if subject.pids else None
     said = subprocess.run(
         [*command, "-s", str(script), url], capture_output=True, text=True, check=True
     ).stdout
     spent = used(*subject.pids).since(before) if before else Used(0.0, 0, 0)
-    count = int(_found(r"(\d+) requests in", said))
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
-    errors = int(failed[1]) if failed else 0
-    errors += sum(int(number) for number in sockets.groups()) if sockets else 0
-    return Sample(
-        float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        _time(r"(?m)^ +50%\s+(\S+)", said),
-        _time(r"(?m)^ +99%\s+(\S+)", said),
-        spent.cpu_s * 1e6 / max(count, 1),
-        errors,
-    )
+    found = re.search(r"MEASURED ([\d ]+)", said)
+    if found is None:
+        raise SystemExit(f"wrk said something unexpected:\n{said}")
+    requests, took_us, p50, p90, p99, p999, errors = map(int, found[1].split())
+    return Sample(requests / took_us * 1e6, p50, p90, p99, p999, spent.cpu_s * 1e6 / max(requests, 1), errors)
 
 
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"wrk said something unexpected:\n{text}")
-    return match[1]
+def paced(subject: Subject, streams: int, chunks: int, pace_ms: int = 100) -> Paced:
+    """Open that many streams, each with a chunk every `pace_ms`, and read them to their ends.
 
-
-def _time(pattern: str, text: str) -> float:
-    value = _found(pattern, text)
-    unit = "us" if value.endswith("us") else "ms" if value.endswith("ms") else "s"
-    return float(value.removesuffix(unit)) * _UNITS[unit]
-
-
-def paced(subject: Subject, streams: int, chunks: int) -> Paced:
-    """Open that many streams and read them to their ends; run in a process of its own, on the load's core."""
+    That is done by a process of its own, on the load's core.
+    """
     before = used(*subject.pids) if subject.pids else None
-    wish = msgspec.json.encode([subject.port, streams, chunks, subject.headers]).decode()
+    wish = msgspec.json.encode([subject.port, streams, chunks, pace_ms, subject.headers]).decode()
     command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.load", wish]
     tests = Path(__file__).parents[1]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tests).stdout
     spent = used(*subject.pids).since(before) if before else Used(0.0, 0, 0)
-    arrived = int(said)
-    return Paced(arrived, streams * chunks, spent.cpu_s * 1e6 / max(arrived, 1), spent.rss)
+    arrived, p50_us, p99_us = map(int, said.split())
+    return Paced(arrived, streams * chunks, spent.cpu_s * 1e6 / max(arrived, 1), spent.rss, p50_us, p99_us)
 
 
 class Reader(asyncio.Protocol):
@@ -107,14 +99,18 @@ class Reader(asyncio.Protocol):
     def __init__(self, request: bytes) -> None:
         self._request = request
         self.events = 0
+        self.first_us = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._sent = time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self.events += data.count(DELTA)
+        if self.events and not self.first_us:
+            self.first_us = round((time.perf_counter() - self._sent) * 1e6)
         if data.endswith(b"0\r\n\r\n"):
             self._transport.close()
 
@@ -123,8 +119,11 @@ class Reader(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def read_streams(port: int, streams: int, chunks: int, headers: dict[str, str]) -> int:
-    body = f'{{"model": "m", "stream": true, "paced": 1, "count": {chunks}, "messages": []}}'
+async def read_streams(
+    port: int, streams: int, chunks: int, pace_ms: int, headers: dict[str, str]
+) -> tuple[int, int, int]:
+    """Return the chunks that arrived, and the median and the 99th percentile of the first one's time."""
+    body = f'{{"model": "m", "stream": true, "paced": {pace_ms}, "count": {chunks}, "messages": []}}'
     lines = [
         "POST /v1/chat/completions HTTP/1.1",
         f"host: 127.0.0.1:{port}",
@@ -137,8 +136,9 @@ async def read_streams(port: int, streams: int, chunks: int, headers: dict[str, 
     for _ in range(streams):
         _, reader = await loop.create_connection(lambda: Reader(request), "127.0.0.1", port)
         readers.append(reader)
-    await asyncio.wait([reader.done for reader in readers], timeout=chunks * 0.1 + 30)
-    return sum(reader.events for reader in readers)
+    await asyncio.wait([reader.done for reader in readers], timeout=chunks * pace_ms / 1000 + 30)
+    firsts = sorted(reader.first_us for reader in readers)
+    return sum(reader.events for reader in readers), firsts[len(firsts) // 2], firsts[len(firsts) * 99 // 100]
 
 
 def idle(subject: Subject, seconds: float) -> Used:
@@ -150,4 +150,4 @@ def idle(subject: Subject, seconds: float) -> Used:
 
 
 if __name__ == "__main__":
-    print(uvloop.run(read_streams(*msgspec.json.decode(sys.argv[1]))))
+    print(*uvloop.run(read_streams(*msgspec.json.decode(sys.argv[1]))))

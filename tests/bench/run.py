@@ -1,222 +1,291 @@
-"""The benchmark: Meshlight beside nginx (and LiteLLM) in one run, interleaved, as ratios.
+"""The benchmark: Meshlight beside nginx and HAProxy (and LiteLLM) in one run, interleaved, as ratios.
 
 The gateway under test is pinned to one core, load and upstream to the other. Absolute numbers belong to the
-machine of the day; what counts is the ratio of two rows of the same run.
+machine of the day; what counts is the ratio of two rows of the same run. A round during which something else used
+more than a tenth of a core is repeated, and marked if that did not help.
 """
 
 import argparse
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.table import Table
 
 from bench.choice import choice
-from bench.load import SMALL, STREAM, Paced, Sample, idle, paced, wrk
+from bench.load import SMALL, STREAM, idle, paced, wrk
 from bench.neighbours import neighbours
-from bench.subjects import Subject, litellm, meshlight, nginx, upstream
+from bench.quiet import BUSY_CORES, Result, quietly
+from bench.record import RATIOS, compare, load, new_run, save
+from bench.subjects import LOAD_CORE, Subject, haproxy, litellm, meshlight, nginx, upstream
 
-CONNECTIONS = (1, 16, 64)
+CONNECTIONS = (1, 16, 64, 256)
+PACED = ((64, 20), (1000, 100), (5000, 500))
+"""Numbers of streams, and milliseconds between the chunks of each."""
+PARTS = ("json", "stream", "paced", "tls", "peers", "growth", "rest", "choice")
 console = Console()
+if not console.is_terminal:
+    console = Console(width=140)
 
 
-def middle(samples: Sequence[Sample]) -> Sample:
-    return Sample(
-        median(s.rate for s in samples),
-        median(s.p50_us for s in samples),
-        median(s.p99_us for s in samples),
-        median(s.cpu_us for s in samples),
-        sum(s.errors for s in samples),
-    )
+class Turn:
+    """One gateway's turn in a round."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def __call__(self, measure: Callable[[Subject], Result]) -> tuple[Result, bool]:
+        """Measure it; returns the result, and whether the machine was quiet."""
+        return quietly(lambda: measure(self.subject))
 
 
-def whole_answers(subjects: Sequence[Subject], body: str, title: str, arguments: argparse.Namespace) -> None:
-    """Small JSON answers, or streams of 64 chunks, at several numbers of connections."""
-    folder: Path = arguments.folder
-    for connections in CONNECTIONS:
-        runs: dict[str, list[Sample]] = {subject.name: [] for subject in subjects}
-        for _ in range(arguments.rounds):
-            for subject in subjects:
-                runs[subject.name].append(wrk(subject, connections, arguments.seconds, body, folder))
-        result = {name: middle(samples) for name, samples in runs.items()}
-        direct, base = result["direct"], result["nginx"]
-        table = Table(title=f"{title}, {connections} connections", title_justify="left")
-        for column in (
-            "",
-            "requests/s",
-            "CPU µs/request",
-            "CPU ÷ nginx",
-            "added p50 µs",
-            "added p99 µs",
-            "errors",
-        ):
-            table.add_column(column, justify="right")
-        for name, sample in result.items():
-            table.add_row(
-                name,
-                f"{sample.rate:,.0f}",
-                f"{sample.cpu_us:.0f}" if name != "direct" else "",
-                f"{sample.cpu_us / base.cpu_us:.2f}" if name != "direct" else "",
-                f"{sample.p50_us - direct.p50_us:.0f}" if name != "direct" else "",
-                f"{sample.p99_us - direct.p99_us:.0f}" if name != "direct" else "",
-                str(sample.errors),
-            )
-        console.print(table)
-        if "LiteLLM" in result:
-            ratio = result["meshlight"].rate / result["LiteLLM"].rate
-            console.print(f"  Meshlight serves {ratio:.0f} times LiteLLM's requests/s.")
+class Bench:
+    """The parts of a run; each measures its rounds, keeps them in `run`, and prints its table."""
 
+    def __init__(self, folder: Path, *, is_quick: bool, with_litellm: bool) -> None:
+        self.folder = folder
+        self.run = new_run()
+        self._with_litellm = with_litellm
+        self._rounds, self._seconds, self._rest = (1, 2.0, 10.0) if is_quick else (5, 5.0, 30.0)
+        self._paced = ((64, 20), (200, 100)) if is_quick else PACED
 
-def paced_streams(subjects: Sequence[Subject], arguments: argparse.Namespace) -> None:
-    """A thousand streams with a chunk every 100 ms: none may be lost."""
-    measured = [subject for subject in subjects if subject.name in {"nginx", "meshlight"}]
-    runs: dict[str, list[Paced]] = {subject.name: [] for subject in measured}
-    for _ in range(arguments.rounds):
-        for subject in measured:
-            runs[subject.name].append(paced(subject, arguments.streams, arguments.chunks))
-    table = Table(title=f"{arguments.streams} paced streams, a chunk every 100 ms", title_justify="left")
-    for column in ("", "chunks lost", "CPU µs/chunk", "÷ nginx", "RSS MiB after"):
-        table.add_column(column, justify="right")
-    base = median(run.cpu_us for run in runs["nginx"])
-    for name, results in runs.items():
-        cpu_us = median(run.cpu_us for run in results)
-        lost = sum(run.due - run.arrived for run in results)
-        table.add_row(
-            name, str(lost), f"{cpu_us:.0f}", f"{cpu_us / base:.2f}", f"{results[-1].rss / 2**20:.0f}"
-        )
-    console.print(table)
+    def whole_answers(self, part: str, body: str) -> None:
+        """Small JSON answers, or streams of 64 chunks, at several numbers of connections."""
+        with self._gateways() as subjects:
+            for connections in CONNECTIONS:
+                title = f"{part}, {connections} connections"
+                self._load(title, subjects, connections, body)
+                self._print(title, ("rate", "cpu_us", "p50_us", "p90_us", "p99_us", "p999_us", "errors"))
 
+    def paced_streams(self) -> None:
+        """Many streams with a chunk now and then: none may be lost."""
+        with self._gateways() as subjects:
+            for streams, pace_ms in self._paced:
+                title = f"{streams} streams, a chunk every {pace_ms} ms"
+                chunks = max(20, 5000 // pace_ms)
+                for turn in self._turns(subjects):
+                    if turn.subject.name in {"direct", "LiteLLM"}:
+                        continue
+                    sample, is_quiet = turn(lambda s: paced(s, streams, chunks, pace_ms))  # noqa: B023 - called at once
+                    self.run.add(
+                        title,
+                        turn.subject.name,
+                        {
+                            "cpu_us": sample.cpu_us,
+                            "first_p50_us": sample.first_p50_us,
+                            "first_p99_us": sample.first_p99_us,
+                            "lost": sample.due - sample.arrived,
+                            "rss_mib": sample.rss / 2**20,
+                        },
+                        is_quiet=is_quiet,
+                    )
+                self._print(title, ("lost", "cpu_us", "first_p50_us", "first_p99_us", "rss_mib"))
 
-def many_models(arguments: argparse.Namespace) -> None:
-    """The cost of a request must not depend on how many models there are."""
-    folder: Path = arguments.folder
-    costs: dict[int, list[float]] = {10: [], 10_000: []}
-    with ExitStack() as stack:
-        subjects = {
-            models: stack.enter_context(
-                meshlight(folder, [stack.enter_context(upstream(folder, models))], models)
-            )
-            for models in costs
-        }
-        for _ in range(arguments.rounds):
-            for models, subject in subjects.items():
-                costs[models].append(wrk(subject, 16, arguments.seconds, SMALL, folder).cpu_us)
-    few, many = (median(cost) for cost in costs.values())
-    console.print(
-        f"CPU per request with 10,000 models ÷ with 10: {many / few:.2f} ({few:.0f} → {many:.0f} µs)"
-    )
-
-
-def one_hop(arguments: argparse.Namespace) -> None:
-    """The way over a peer, beside the plain way over TLS: both end at the same upstream."""
-    folder: Path = arguments.folder
-    with ExitStack() as stack:
-        port = stack.enter_context(upstream(folder))
-        subjects = [
-            stack.enter_context(nginx(folder, port, tls=True)),
-            *stack.enter_context(neighbours(folder, port)),
-        ]
-        table = Table(title="One hop over a peer", title_justify="left")
-        for column in ("", "connections", "requests/s", "p50 µs", "÷ TLS", "CPU µs/request", "errors"):
-            table.add_column(column, justify="right")
-        for connections in CONNECTIONS:
-            runs: dict[str, list[Sample]] = {subject.name: [] for subject in subjects}
-            for _ in range(arguments.rounds):
-                for subject in subjects:
-                    runs[subject.name].append(wrk(subject, connections, arguments.seconds, SMALL, folder))
-            base = middle(runs["nginx"]).p50_us
-            for name, samples in runs.items():
-                sample = middle(samples)
-                table.add_row(
-                    "TLS (nginx)" if name == "nginx" else name,
-                    str(connections),
-                    f"{sample.rate:,.0f}",
-                    f"{sample.p50_us:.0f}",
-                    f"{sample.p50_us / base:.2f}",
-                    f"{sample.cpu_us:.0f}",
-                    str(sample.errors),
-                )
-        console.print(table)
-
-
-def at_rest(arguments: argparse.Namespace) -> None:
-    """What the service uses while nobody asks: with 5 backends, and with 100 that are probed every 5 s."""
-    folder: Path = arguments.folder
-    table = Table(title="At rest", title_justify="left")
-    for column in ("backends", "CPU % of a core", "wake-ups/s", "RSS MiB", "start to first answer s"):
-        table.add_column(column, justify="right")
-    for count in (5, 100):
+    def tls_upstream(self) -> None:
+        """An upstream that is asked over TLS."""
         with ExitStack() as stack:
-            ports = [stack.enter_context(upstream(folder)) for _ in range(min(count, 5))]
-            targets = (
-                [ports[n % len(ports)] for n in range(count)] if count <= 5 else many(stack, folder, count)
+            port = stack.enter_context(upstream(self.folder))
+            secure = stack.enter_context(nginx(self.folder, port, tls=True, core=LOAD_CORE)).port
+            ca_file = self.folder / "nginx.pem"
+            subjects = [
+                stack.enter_context(nginx(self.folder, secure, to_tls=True)),
+                stack.enter_context(meshlight(self.folder, [secure], scheme="https", ca_file=ca_file)),
+            ]
+            for connections in (1, 64):
+                title = f"JSON, upstream over TLS, {connections} connections"
+                self._load(title, subjects, connections, SMALL)
+                self._print(title, ("rate", "cpu_us", "p50_us", "p99_us", "errors"))
+
+    def one_hop(self) -> None:
+        """The way over a peer, beside the plain way over TLS: both end at the same upstream."""
+        with ExitStack() as stack:
+            port = stack.enter_context(upstream(self.folder))
+            subjects = [
+                stack.enter_context(nginx(self.folder, port, tls=True)),
+                *stack.enter_context(neighbours(self.folder, port)),
+            ]
+            for connections in (1, 16, 64):
+                title = f"One hop over a peer, {connections} connections"
+                self._load(title, subjects, connections, SMALL)
+                self._print(title, ("rate", "cpu_us", "p50_us", "p99_us", "errors"))
+
+    def growth(self) -> None:
+        """The cost of a request must not depend on how many models or backends there are."""
+        with ExitStack() as stack:
+            one = stack.enter_context(upstream(self.folder))
+            crowd = [stack.enter_context(upstream(self.folder)) for _ in range(50)]
+            subjects = [stack.enter_context(meshlight(self.folder, [one], name="1 backend, 1 model"))]
+            for models in (10, 10_000):
+                port = stack.enter_context(upstream(self.folder, models))
+                subjects.append(
+                    stack.enter_context(
+                        meshlight(self.folder, [port], models, name=f"1 backend, {models:,} models")
+                    )
+                )
+            subjects.append(stack.enter_context(meshlight(self.folder, crowd, name="50 backends, 1 model")))
+            self._load("Growth", subjects, 16, SMALL)
+            self._print("Growth", ("cpu_us", "rate", "errors"), base="1 backend, 1 model")
+
+    def at_rest(self) -> None:
+        """Start, and what the service uses while nobody asks: with backends that are probed every 5 s."""
+        for count in (1, 10, 100):
+            title = f"At rest, {count} backends"
+            with ExitStack() as stack:
+                ports = [stack.enter_context(upstream(self.folder)) for _ in range(count)]
+                subject = stack.enter_context(meshlight(self.folder, ports))
+                idle(subject, 6.0)  # the start settles first
+                spent, is_quiet = quietly(lambda: idle(subject, self._rest))  # noqa: B023 - called at once
+                self.run.add(
+                    title,
+                    subject.name,
+                    {
+                        "cpu_percent": spent.cpu_s * 100,
+                        "wakeups_per_s": spent.wakeups,
+                        "rss_mib": spent.rss / 2**20,
+                        "listening_s": subject.listening_s,
+                        "first_answer_s": subject.started_s,
+                    },
+                    is_quiet=is_quiet,
+                )
+            self._print(
+                title, ("cpu_percent", "wakeups_per_s", "rss_mib", "listening_s", "first_answer_s"), base=""
             )
-            subject = stack.enter_context(meshlight(folder, targets))
-            idle(subject, 6.0)  # the start settles first
-            spent = idle(subject, arguments.rest)
-            table.add_row(
-                str(count),
-                f"{spent.cpu_s * 100:.2f}",
-                str(spent.wakeups),
-                f"{spent.rss / 2**20:.0f}",
-                f"{subject.started_s:.2f}",
+
+    @contextmanager
+    def _gateways(self) -> Iterator[Sequence[Subject]]:
+        with ExitStack() as stack:
+            port = stack.enter_context(upstream(self.folder))
+            subjects = [
+                Subject("direct", port, ()),
+                stack.enter_context(nginx(self.folder, port)),
+                stack.enter_context(haproxy(self.folder, port)),
+                stack.enter_context(meshlight(self.folder, [port])),
+                stack.enter_context(
+                    meshlight(self.folder, [port], name="without lane", settings="lane = false")
+                ),
+            ]
+            if self._with_litellm:
+                subjects.append(stack.enter_context(litellm(self.folder, port)))
+            yield subjects
+
+    def _turns(self, subjects: Sequence[Subject]) -> Iterator[Turn]:
+        """Yield each gateway once a round, another one first each time."""
+        for number in range(self._rounds):
+            first = number % len(subjects)
+            for subject in (*subjects[first:], *subjects[:first]):
+                yield Turn(subject)
+
+    def _load(self, title: str, subjects: Sequence[Subject], connections: int, body: str) -> None:
+        for turn in self._turns(subjects):
+            sample, is_quiet = turn(lambda s: wrk(s, connections, self._seconds, body, self.folder))
+            values = asdict(sample)
+            if not turn.subject.pids:
+                del values["cpu_us"]
+            self.run.add(title, turn.subject.name, values, is_quiet=is_quiet)
+
+    def _print(self, part: str, names: Sequence[str], base: str = "nginx") -> None:
+        """Print the medians, and the ratio of the CPU and of the time to the one that is compared to."""
+        run = self.run
+        table = Table(title=part, title_justify="left")
+        table.add_column("")
+        shown = [
+            (name, ratio)
+            for name in names
+            for ratio in ((False, True) if name in RATIOS and base else (False,))
+        ]
+        for name, is_ratio in shown:
+            table.add_column(f"÷ {base}" if is_ratio else _WORDS.get(name, name), justify="right")
+        for subject in run.subjects(part):
+            cells = []
+            for name, is_ratio in shown:
+                value = run.ratio(part, subject, name, base) if is_ratio else run.middle(part, subject, name)
+                cells.append(
+                    "" if value is None else f"{value:.2f}" if is_ratio or value < 10 else f"{value:,.0f}"
+                )
+            table.add_row(subject, *cells)
+        console.print(table)
+        noisy = run.busy(part)
+        if noisy:
+            console.print(
+                f"  Not to be quoted: in {noisy} rounds other programs used more than {BUSY_CORES} of a core."
             )
-    console.print(table)
 
 
-def many(stack: ExitStack, folder: Path, count: int) -> list[int]:
-    return [stack.enter_context(upstream(folder)) for _ in range(count)]
+_WORDS = {
+    "rate": "requests/s",
+    "cpu_us": "CPU µs",
+    "p50_us": "p50 µs",
+    "p90_us": "p90",
+    "p99_us": "p99",
+    "p999_us": "p99.9",
+    "first_p50_us": "first chunk p50 µs",
+    "first_p99_us": "p99",
+    "lost": "chunks lost",
+    "rss_mib": "RSS MiB",
+    "cpu_percent": "CPU % of a core",
+    "wakeups_per_s": "wake-ups/s",
+    "listening_s": "start to listening s",
+    "first_answer_s": "to first answer s",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
+    parser.add_argument("--litellm", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep every round in a file")
     parser.add_argument(
-        "--only",
-        choices=("json", "stream", "paced", "models", "rest", "peers", "choice"),
-        help="one part alone",
+        "--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing, and compare two such files"
     )
     arguments = parser.parse_args()
-    if arguments.only == "choice":
-        choice(console)
+    if arguments.compare:
+        compare(console, *map(load, arguments.compare))
         return
-    for program in ("nginx", "wrk", "taskset"):
-        if not (shutil.which(program) or Path(f"/usr/sbin/{program}").exists()):
-            raise SystemExit(f"{program} is missing: apt-get install nginx-light wrk util-linux")
-    arguments.rounds, arguments.seconds, arguments.rest = (
-        (1, 2.0, 10.0) if arguments.quick else (3, 5.0, 30.0)
-    )
-    arguments.streams, arguments.chunks = (200, 20) if arguments.quick else (1000, 50)
-    with tempfile.TemporaryDirectory(prefix="meshlight-bench-") as folder, ExitStack() as stack:
-        arguments.folder = Path(folder)
-        if arguments.only in {None, "json", "stream", "paced"}:
-            port = stack.enter_context(upstream(arguments.folder))
-            subjects = [
-                Subject("direct", port, ()),
-                stack.enter_context(nginx(arguments.folder, port)),
-                stack.enter_context(meshlight(arguments.folder, [port])),
-                stack.enter_context(meshlight(arguments.folder, [port], lane=False)),
-            ]
-            if arguments.peers:
-                subjects.append(stack.enter_context(litellm(arguments.folder, port)))
-            if arguments.only in {None, "json"}:
-                whole_answers(subjects, SMALL, "Small JSON", arguments)
-            if arguments.only in {None, "stream"}:
-                whole_answers(subjects[:4], STREAM, "Streams of 64 chunks", arguments)
-            if arguments.only in {None, "paced"}:
-                paced_streams(subjects, arguments)
-        stack.pop_all().close()
-        if arguments.only in {None, "peers"}:
-            one_hop(arguments)
-        if arguments.only in {None, "models"}:
-            many_models(arguments)
-        if arguments.only in {None, "rest"}:
-            at_rest(arguments)
+    parts: Sequence[str] = arguments.only or [part for part in PARTS if part != "choice"]
+    if parts != ["choice"]:
+        _need("nginx", "haproxy", "wrk", "taskset", "openssl")
+    with tempfile.TemporaryDirectory(prefix="meshlight-bench-") as folder:
+        bench = Bench(Path(folder), is_quick=arguments.quick, with_litellm=arguments.litellm)
+        try:
+            for part in parts:
+                _measure(bench, part)
+        finally:
+            if arguments.json:
+                save(bench.run, arguments.json)
+                console.print(f"Every round is in {arguments.json}.")
+
+
+def _measure(bench: Bench, part: str) -> None:
+    match part:
+        case "json":
+            bench.whole_answers("JSON", SMALL)
+        case "stream":
+            bench.whole_answers("Streams of 64 chunks", STREAM)
+        case "paced":
+            bench.paced_streams()
+        case "tls":
+            bench.tls_upstream()
+        case "peers":
+            bench.one_hop()
+        case "growth":
+            bench.growth()
+        case "rest":
+            bench.at_rest()
+        case _:
+            choice(console)
+
+
+def _need(*programs: str) -> None:
+    missing = [one for one in programs if not (shutil.which(one) or Path(f"/usr/sbin/{one}").exists())]
+    if missing:
+        raise SystemExit(
+            f"{', '.join(missing)} is missing: apt-get install nginx-light haproxy wrk util-linux openssl"
+        )
 
 
 if __name__ == "__main__":

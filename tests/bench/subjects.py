@@ -1,4 +1,4 @@
-"""The gateways that are compared: nobody between (direct), nginx, Meshlight, and on wish LiteLLM."""
+"""The gateways that are compared: nobody between (direct), nginx, HAProxy, Meshlight, and on wish LiteLLM."""
 
 import contextlib
 import http.client
@@ -35,6 +35,8 @@ class Subject(Struct, frozen=True):
     headers: dict[str, str] = {}
     started_s: float = 0.0
     """From the process's start to its first answer."""
+    listening_s: float = 0.0
+    """From the process's start until it accepts connections."""
     scheme: str = "http"
 
 
@@ -69,6 +71,17 @@ def wait_until_it_answers(
     raise SystemExit(f"The server on port {port} did not answer {path} with 200 (last: {said}).")
 
 
+def wait_until_it_listens(port: int, within_s: float = 60.0) -> None:
+    """Knock until somebody accepts."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.002)
+    raise SystemExit(f"Nothing listens on port {port}.")
+
+
 @contextlib.contextmanager
 def running(
     command: Sequence[str], core: int, log: Path, **environ: str
@@ -98,15 +111,19 @@ def upstream(folder: Path, models: int = 1) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, target: int, *, tls: bool = False) -> Iterator[Subject]:
+def nginx(
+    folder: Path, target: int, *, tls: bool = False, to_tls: bool = False, core: int = GATEWAY_CORE
+) -> Iterator[Subject]:
+    """`tls`: clients come over TLS; `to_tls`: the upstream is asked over it."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     port = free_port()
-    config = folder / "nginx.conf"
+    config = folder / f"nginx-{port}.conf"
     listen = f"{port} ssl" if tls else f"{port}"
     certificate = ""
     if tls:
-        key, shown = folder / "nginx.key", folder / "nginx.pem"
+        key, shown = folder / f"nginx-{port}.key", folder / "nginx.pem"
         words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=bench"
+        words += " -addext subjectAltName=IP:127.0.0.1"
         subprocess.run(
             ["openssl", *words.split(), "-keyout", str(key), "-out", str(shown)],
             check=True,
@@ -114,37 +131,83 @@ def nginx(folder: Path, target: int, *, tls: bool = False) -> Iterator[Subject]:
         )
         certificate = f"ssl_certificate {shown}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;"
     config.write_text(f"""
-worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err; user root;
-events {{ worker_connections 8192; }}
+worker_processes 1; worker_rlimit_nofile 20000; daemon off; user root;
+pid {folder}/nginx-{port}.pid; error_log {folder}/nginx.err;
+events {{ worker_connections 16384; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 1000000;
   upstream u {{ server 127.0.0.1:{target}; keepalive 128; keepalive_requests 1000000; }}
   server {{ listen 127.0.0.1:{listen} backlog=4096; {certificate}
-    location / {{ proxy_pass http://u; proxy_http_version 1.1;
+    location / {{ proxy_pass {"https" if to_tls else "http"}://u; proxy_http_version 1.1; proxy_ssl_protocols TLSv1.3;
     proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 300s; }} }}
 }}""")
-    with running([program, "-c", str(config)], GATEWAY_CORE, folder / "nginx.log") as process:
+    began = time.monotonic()
+    with running([program, "-c", str(config)], core, folder / "nginx.log") as process:
+        wait_until_it_listens(port)
+        listening_s = time.monotonic() - began
         wait_until_it_answers(port, "/v1/models", {}, tls=tls)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         pids = tuple(int(pid) for pid in children)
-        yield Subject("nginx", port, pids, scheme="https" if tls else "http")
+        started_s = time.monotonic() - began
+        scheme = "https" if tls else "http"
+        yield Subject("nginx", port, pids, scheme=scheme, started_s=started_s, listening_s=listening_s)
+
+
+@contextlib.contextmanager
+def haproxy(folder: Path, target: int) -> Iterator[Subject]:
+    program = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    port = free_port()
+    config = folder / "haproxy.cfg"
+    config.write_text(f"""
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 300s
+  timeout server 300s
+  http-reuse always
+  option http-no-delay
+frontend f
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend u
+backend u
+  server u 127.0.0.1:{target}
+""")
+    began = time.monotonic()
+    with running([program, "-db", "-f", str(config)], GATEWAY_CORE, folder / "haproxy.log") as process:
+        wait_until_it_listens(port)
+        listening_s = time.monotonic() - began
+        wait_until_it_answers(port, "/v1/models", {})
+        yield Subject(
+            "HAProxy", port, (process.pid,), started_s=time.monotonic() - began, listening_s=listening_s
+        )
 
 
 @contextlib.contextmanager
 def meshlight(
-    folder: Path, targets: Sequence[int], models: int = 1, *, lane: bool = True
+    folder: Path,
+    targets: Sequence[int],
+    models: int = 1,
+    *,
+    name: str = "meshlight",
+    settings: str = "",
+    scheme: str = "http",
+    ca_file: Path | None = None,
 ) -> Iterator[Subject]:
-    home = folder / f"home-{targets[0]}-{len(targets)}-{models}-{lane}"
-    home.mkdir()
-    (home / "config.toml").write_text(
-        f"lane = {str(lane).lower()}\n"
-        + "\n".join(
-            f'[[backends]]\nname = "bench{n}"\nkind = "openai-compatible"\nurl = "http://127.0.0.1:{port}"\n'
-            for n, port in enumerate(targets)
-        )
-    )
+    """Give it a backend at each of the targets; `settings` are lines of its configuration."""
     port = free_port()
+    home = folder / f"home-{port}"
+    home.mkdir()
+    further = f'ca_file = "{ca_file}"\n' if ca_file else ""
+    backends = [
+        f'[[backends]]\nname = "bench{n}"\nkind = "openai-compatible"\n'
+        f'url = "{scheme}://127.0.0.1:{target}"\n{further}'
+        for n, target in enumerate(targets)
+    ]
+    (home / "config.toml").write_text("\n".join([settings, *backends]))
     key = "ml-benchmark-key-of-no-worth"
     command = [sys.executable, "-m", "meshlight", "serve", "--port", str(port), "--no-discovery", "--quiet"]
     command += ["--log-level", "warning"]
@@ -152,9 +215,10 @@ def meshlight(
     headers = {"authorization": f"Bearer {key}"}
     began = time.monotonic()
     with running(command, GATEWAY_CORE, folder / f"meshlight-{port}.log", **environ) as process:
+        wait_until_it_listens(port)
+        listening_s = time.monotonic() - began
         wait_until_it_answers(port, f"/v1/models/m{models - 1 or ''}", headers)
-        name = "meshlight" if lane else "lane off"
-        yield Subject(name, port, (process.pid,), headers, time.monotonic() - began)
+        yield Subject(name, port, (process.pid,), headers, time.monotonic() - began, listening_s)
 
 
 @contextlib.contextmanager

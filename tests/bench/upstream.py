@@ -1,7 +1,8 @@
 """The backend of the benchmarks: answers as fast as a Python process can, so that the gateway is what is measured.
 
 `python upstream.py PORT MODELS` listens on 127.0.0.1. Every POST gets a small chat answer; a body that contains
-`"stream": true` gets 64 chunks at once; one that contains `"paced"` gets a chunk every 100 ms, `"count"` of them.
+`"stream": true` gets 64 chunks at once; one that contains `"paced"` gets a chunk every so many milliseconds,
+`"count"` of them.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from typing import cast
 import uvloop
 
 CHUNKS = 64
-PACE_S = 0.1
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":'
     b'{"role":"assistant","content":"Hello there, how can I help you today?"},"finish_reason":"stop"}],'
@@ -26,7 +26,7 @@ JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-lengt
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = b"%x\r\n%s\r\n" % (len(DELTA), DELTA)
 STREAM = STREAM_HEAD + CHUNK * CHUNKS + b"0\r\n\r\n"
-COUNT = re.compile(rb'"count": ?(\d+)')
+COUNT = re.compile(rb'"paced": ?(\d+), ?"count": ?(\d+)')
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -59,20 +59,21 @@ class Server(asyncio.Protocol):
         elif b'"paced"' in body:
             found = COUNT.search(body)
             self._transport.write(STREAM_HEAD)
-            self._pace(int(found[1]) if found else 1)
+            pace_ms, chunks = (int(found[1]), int(found[2])) if found else (100, 1)
+            self._pace(pace_ms / 1000, chunks)
         elif b'"stream": true' in body:
             self._transport.write(STREAM)
         else:
             self._transport.write(JSON_HEAD % len(ANSWER) + ANSWER)
 
-    def _pace(self, left: int) -> None:
+    def _pace(self, pace_s: float, left: int) -> None:
         if self._transport.is_closing():
             return
         if not left:
             self._transport.write(b"0\r\n\r\n")
             return
         self._transport.write(CHUNK)
-        asyncio.get_running_loop().call_later(PACE_S, self._pace, left - 1)
+        asyncio.get_running_loop().call_later(pace_s, self._pace, pace_s, left - 1)
 
 
 async def main(port: int, models: int) -> None:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from meshlight import __version__
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import MeshlightError
+from meshlight.gateway.server.limits import limits_for
 from meshlight.gateway.server.listener import bind_loopbacks, raise_file_limit
 from meshlight.service.watchdog import Watchdog, end_with
 from meshlight.storage.instance import AlreadyRunning, RuntimeFile, start_alone
@@ -80,7 +81,7 @@ def _serve_alone(options: ServeOptions, paths: Paths) -> int:
     loopbacks = bind_loopbacks(config.port if options.port is None else options.port)
     if loopbacks.problem:
         log.warning("%s", loopbacks.problem)
-    raise_file_limit()
+    limits = limits_for(raise_file_limit())
     key = LocalKey.open(paths.key_file)
     from meshlight.service.wiring import Service  # noqa: PLC0415 the slow import, after the port is bound
 
@@ -96,6 +97,7 @@ def _serve_alone(options: ServeOptions, paths: Paths) -> int:
                 allows_discovery=options.discovery,
                 insecure_storage=options.insecure_storage,
                 notices={"ipv6": loopbacks.problem},
+                limits=limits,
             )
             await _run(service, options, paths)
 

@@ -69,7 +69,7 @@ from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
-from meshlight.gateway.server.limits import PING_S
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, PING_S, Limits
 from meshlight.gateway.server.server import serve
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
@@ -119,7 +119,7 @@ class Service:
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
     be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
-    and streams that wait for a slot every `beat_s` seconds.
+    and streams that wait for a slot every `beat_s` seconds; `limits` are those of local connections.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
@@ -135,6 +135,7 @@ class Service:
         environ: Mapping[str, str] = OWN_VARIABLES,
         notices: Mapping[str, str] | None = None,
         ports: Mapping[int, Sequence[Kind]] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         ping_s: float = PING_S,
         beat_s: float = BEAT_S,
     ) -> None:
@@ -142,6 +143,7 @@ class Service:
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
         self._sockets = list(sockets)
+        self._limits = limits
         self._started = clock()
         self._clock = clock
         self._port: int = sockets[0].getsockname()[1]
@@ -328,7 +330,15 @@ class Service:
             await self._events.close()
 
         try:
-            await serve(self._app, self._sockets, stop=stop, ready=start, ending=end, lifespan="off")
+            await serve(
+                self._app,
+                self._sockets,
+                stop=stop,
+                ready=start,
+                ending=end,
+                limits=self._limits,
+                lifespan="off",
+            )
         finally:
             self._watch.stop()
             self._discovery.stop()

@@ -27,6 +27,16 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS = Limits()
+MOST_CONNECTIONS, FEWEST_CONNECTIONS = 16_384, 64
+OWN_FILES = 256
+"""Files that the service has open beside its connections: sockets, databases, the log, event streams, probes."""
+
+
+def limits_for(files: int) -> Limits:
+    """Return the limits of a process that may have so many files open; a request takes a file on either side."""
+    return Limits(connections=min(max((files - OWN_FILES) // 2, FEWEST_CONNECTIONS), MOST_CONNECTIONS))
+
+
 PING_S = 15.0
 """Between two comments on a stream of events, which show that the connection is alive."""
 END_S = 0.5
