@@ -177,8 +177,8 @@ async def test_a_request_costs_no_more_calls_than_were_recorded(
     counted = round(median(counts))
     recorded: int = json.loads(RECORDED.read_text())[road][what]
     assert counted <= recorded * (1 + GROWTH), (
-        f"A {what} request in the {road} makes {counted} calls, {recorded} are recorded. If that is worth it, write {counted}"
-        f" into {RECORDED.name} in the same commit and say there what it buys."
+        f"A {what} request in the {road} makes {counted} calls, {recorded} are recorded. If that is worth it,"
+        f" write {counted} into {RECORDED.name} in the same commit and say there what it buys."
     )
 
 
