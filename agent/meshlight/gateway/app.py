@@ -12,15 +12,16 @@ import msgspec
 
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import InferenceDispatch, send_json
+from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 
 _CHALLENGE = re.compile(rb"challenge=([0-9a-f]{64})")
 
 
-def build_app(parts: GatewayParts) -> ASGIApp:
+def build_app(parts: GatewayParts) -> Guard:
     """Return the application."""
-    return Guard(
+    guard = Guard(
         InferenceDispatch(ControlOnDemand(parts), parts.inference),
         port=parts.port,
         is_key=parts.is_key,
@@ -29,6 +30,8 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         free=parts.page.paths,
         is_app_key=parts.is_app_key,
     )
+    guard.lane = Lane(guard, parts.inference, parts.settings)
+    return guard
 
 
 class ControlOnDemand:
