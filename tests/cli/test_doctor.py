@@ -33,6 +33,12 @@ def port(tmp_path: Path) -> int:
     return found
 
 
+def test_a_lane_that_is_switched_off_is_told(port: int, tmp_path: Path, type_words: Type) -> None:
+    assert not any("`lane = false`" in line for line in type_words("doctor").lines)
+    (tmp_path / "config.toml").write_text(f"port = {port}\nlane = false\n")
+    assert any("`lane = false`" in line for line in type_words("doctor").lines)
+
+
 def test_on_a_fresh_machine_nothing_is_wrong_but_the_service_does_not_run(
     port: int, type_words: Type
 ) -> None:

@@ -5,6 +5,7 @@ service needs to start. So it is imported when the first request comes that it h
 """
 
 import asyncio
+import gc
 import re
 from collections.abc import Callable
 
@@ -12,15 +13,16 @@ import msgspec
 
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import InferenceDispatch, send_json
+from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 
 _CHALLENGE = re.compile(rb"challenge=([0-9a-f]{64})")
 
 
-def build_app(parts: GatewayParts) -> ASGIApp:
+def build_app(parts: GatewayParts) -> Guard:
     """Return the application."""
-    return Guard(
+    guard = Guard(
         InferenceDispatch(ControlOnDemand(parts), parts.inference),
         port=parts.port,
         is_key=parts.is_key,
@@ -29,6 +31,8 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         free=parts.page.paths,
         is_app_key=parts.is_app_key,
     )
+    guard.lane = Lane(guard, parts.inference, parts.settings)
+    return guard
 
 
 class ControlOnDemand:
@@ -62,12 +66,15 @@ class ControlOnDemand:
         building = self._building
         try:
             # A client that leaves does not end what others wait for.
-            self._app = await asyncio.shield(building)
+            app = await asyncio.shield(building)
         except Exception:
             if self._building is building:
                 self._building = None
             raise
-        return self._app
+        if self._app is None:
+            gc.freeze()  # as what was built at the start: it stays, and need not be searched for garbage
+        self._app = app
+        return app
 
 
 def _build(parts: GatewayParts) -> ASGIApp:

@@ -107,10 +107,9 @@ async def test_a_program_of_another_user_of_this_machine_can_not_ask(
     clock = Clock()
     let_in = LetIn(Sessions(clock), clock, clock.later, lambda: None)
     sign_in = SignIn(let_in, 6374, lambda: True, lambda *_: owner)
-    client = ("127.0.0.1", 40_000)
     if may_ask:
-        await sign_in.ask(client, "")
+        await sign_in.ask(("127.0.0.1", 40_000), "")
     else:
         with pytest.raises(OriginForbidden, match="another user"):
-            await sign_in.ask(client, "")
+            await sign_in.ask(("127.0.0.1", 40_000), "")
     assert bool(let_in.pending.code) is may_ask

@@ -303,6 +303,11 @@ def test_no_backend_takes_the_id_of_this_machines_models() -> None:
     assert read_config(text, ring_for).backends[0].id == "this-machine-2"
 
 
+def test_the_lane_is_on_unless_it_is_switched_off() -> None:
+    assert read_config("", ring_for).lane
+    assert not read_config("lane = false\n", ring_for).lane
+
+
 def test_hosts_and_origins_that_are_allowed_are_read() -> None:
     text = 'allowed_hosts = ["mesh.example", "*.lan"]\nallowed_origins = ["http://localhost:3000"]\n'
     config = read_config(text, ring_for)

@@ -1,4 +1,4 @@
-"""A browser that asks to be let in, over HTTP: only one of this user may, and it is told whether a tray is there."""
+"""Browsers without a key that ask to be let in: only those of this user may."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,8 +36,11 @@ class SignIn:
         self._has_tray = has_tray
         self._owner_of = owner_of
 
-    async def ask(self, client: tuple[str, int] | None, token: str) -> tuple[str, SignInAsked]:
-        """Begin a request of the browser at this address, or go on with the one of its token; return its token."""
+    async def ask(self, client: tuple[str, int] | None, cookie: str) -> tuple[str, SignInAsked]:
+        """Begin a request of the browser at this address; returns what is to be its cookie, and what it shows.
+
+        `cookie` is the one that it sent. Raises OriginForbidden for another user's, TooManyRequests too often.
+        """
         if client is not None:
             owner = await asyncio.to_thread(self._owner_of, client[0], client[1], self._port)
             if not is_own(owner):
@@ -45,5 +48,5 @@ class SignIn:
                     "A program of another user of this machine can't ask to be let in.",
                     "Run Meshlight as yourself, or paste its key.",
                 )
-        token, pending = self.let_in.ask(token)
+        token, pending = self.let_in.ask(cookie)
         return token, SignInAsked(code=pending.code, left_s=pending.left_s, tray=self._has_tray())

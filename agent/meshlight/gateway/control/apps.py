@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from meshlight.domain.app_views import AppList
-from meshlight.gateway.control.app_texts import AppTexts
+from meshlight.gateway.control.app_text_source import AppTexts
 from meshlight.gateway.control.openapi import documented_errors
 
 AppTextsDep = NamedDependency[AppTexts]

@@ -9,7 +9,7 @@ from meshlight.domain.backend import ModelDetail
 from meshlight.domain.client_apps import APPS
 from meshlight.domain.errors import ModelNotFound
 from meshlight.domain.snapshot import Node
-from meshlight.gateway.control.app_list import app_list
+from meshlight.gateway.control.app_texts import app_list
 
 URL, KEY = "http://127.0.0.1:6374", "ml-the-local-key"
 
