@@ -1,34 +1,22 @@
 """The first run in a terminal."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from cli.terminal import Terminal
 from desktop.samples import backend, mesh, scenario
-from meshlight.cli.quit import end_all
 from meshlight.domain.api_types import RefreshProgress
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.welcome import WelcomeView
-from meshlight.storage.paths import Paths
 from process_fixture import Home
 
 Type = Callable[..., Any]
 KEY = "gsk_of-the-test"
 FRESH = WelcomeView(done=(), is_over=False, login_asked=False, has_demo=False, providers=())
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    home = Home(tmp_path)
-    yield home
-    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
-    end_all(Paths.here(), stop_service_unit=lambda: None)
 
 
 def test_from_nothing_to_an_answer_and_on_where_it_was_ended(home: Home) -> None:

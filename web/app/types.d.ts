@@ -649,4 +649,5 @@ type KeyProvider = {
   prefixes: string[];
 };
 type WelcomeView = { done: string[]; is_over: boolean; login_asked: boolean; providers: KeyProvider[] };
+type LoginView = { can: boolean; on: boolean; text: string };
 type WelcomeDeps = { store: Store<AppState>; view: WelcomeView; openLocal: () => void };

@@ -6,7 +6,7 @@ a log or an error message goes through `sanitize` first.
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -23,9 +23,9 @@ _ESCAPE_SEQUENCES = re.compile(
 )
 """ECMA-48. A sequence that was cut off counts to the end of the text."""
 _OPEN_SEQUENCE = re.compile(
-    r"(?:\x1b\[[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*\x1b?|\x9b[0-?]*[ -/]*|\x1b[ -/]*)\Z"
+    r"\x1b\[[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*|\x9b[0-?]*[ -/]*|\x1b[ -/]*"
 )
-"""A sequence that the text ends in the middle of."""
+"""The whole of a sequence that is cut off."""
 _OPEN_MAX = 4_096
 """Characters of such a sequence that are held back at most."""
 _LINE_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
@@ -99,11 +99,11 @@ class StreamSanitizer:
     def feed(self, piece: str) -> str:
         """Return what of the text until now is safe to show and was not returned yet."""
         text = self._held + piece
-        unfinished = _OPEN_SEQUENCE.search(text)
         self._held = ""
-        if unfinished is not None:
-            self._held = text[unfinished.start() :]
-            text = text[: unfinished.start()]
+        last = next(iter(deque(_ESCAPE_SEQUENCES.finditer(text), maxlen=1)), None)
+        if last is not None and last.end() == len(text) and _OPEN_SEQUENCE.fullmatch(last[0]):
+            self._held = last[0]
+            text = text[: last.start()]
             if len(self._held) > _OPEN_MAX:
                 # Its introducer goes on standing for all of it.
                 self._held = self._held[:2]

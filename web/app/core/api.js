@@ -50,14 +50,15 @@ export async function callApi(method, path, body) {
   }
   if (response.ok) return data;
   if (response.status === 401 && path !== "/mesh/session") onLocked.locked();
-  throw refusalOf(response.status, data);
+  const refusal = refusalOf(response.status, data);
+  if (refusal.code === "secret" && body?.api_key && (await onNoKeyring.ask()))
+    return callApi(method, path, body);
+  throw refusal;
 }
 
 /** @param {number} status @param {any} data what was answered, decoded */
 export function refusalOf(status, data) {
   const error = data?.error ?? {};
-  if (error.code === "secret" && body?.api_key && (await onNoKeyring.ask()))
-    return callApi(method, path, body);
   const hint = error.hint ?? "";
   let message = error.message ?? `The service answered ${status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.

@@ -84,7 +84,11 @@ export async function startWelcome(store, act) {
       line(
         "Start Meshlight at login?",
         "So that your apps always find it. This is asked only once.",
-        button("Yes", async () => (await callApi("PATCH", LOGIN, { on: true }), keep({ done: "login" })), false),
+        button(
+          "Yes",
+          async () => (await callApi("PATCH", LOGIN, { on: true }), keep({ done: "login" })),
+          false,
+        ),
         button("Not now", () => keep({ done: "login" }), false),
       ),
   };
