@@ -219,7 +219,7 @@ def test_ctrl_c_ends_the_answer_and_where_none_is_coming_the_conversation(
         term.type("Go on")
         term.until("Again.")
         assert [m["content"] for m in asked(service)[1]["messages"]] == ["A tale?", "Once upon", "Go on"]
-        term.until("tokens\n> ")  # before the prompt, it would still end the answer
+        term.until("tokens\n> ")  # with the prompt, which would look like what Ctrl-C has done
         term.ctrl_c()
         assert term.end() == 128 + signal.SIGINT
 
