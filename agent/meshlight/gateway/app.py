@@ -5,7 +5,6 @@ service needs to start. So it is imported when the first request comes that it h
 """
 
 import asyncio
-import gc
 import re
 from collections.abc import Callable
 
@@ -71,8 +70,6 @@ class ControlOnDemand:
             if self._building is building:
                 self._building = None
             raise
-        if self._app is None:
-            gc.freeze()  # as what was built at the start: it stays, and need not be searched for garbage
         self._app = app
         return app
 
