@@ -20,6 +20,8 @@ from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
 WAIT_S = 30.0
+LANE = True
+"""Whether nodes answer ordinary requests in the lane; the tests of faults try both."""
 IN_ORDER = 'routing.policy = "priority"'
 
 
@@ -60,6 +62,7 @@ class Node:
         self._engines = engines
         # A test's node does not browse the machine's network, unless the test is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
+        self._extra = self._extra if LANE else f"lane = false\n{self._extra}"
         # Nor does it look for models on the machine's disks.
         self._extra += "" if "[local]" in extra else "\n[local]\nenabled = false\n"
         self._discovery = discovery

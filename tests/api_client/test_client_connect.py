@@ -12,7 +12,7 @@ from api_client.local_api import INSTANCE, KEY, LocalApi
 from desktop.samples import mesh
 from meshlight.api_client.client import ApiClient, SharedClient
 from meshlight.domain.config import Runtime
-from meshlight.domain.errors import ServiceError
+from meshlight.domain.errors import NotRunning, ServiceError
 
 
 class Impostor:
@@ -56,7 +56,7 @@ class Impostor:
 
 
 def test_without_a_runtime_file_one_learns_how_to_start_the_service(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match="isn't running") as caught:
+    with pytest.raises(NotRunning, match="isn't running") as caught:
         ApiClient.connect(tmp_path / "runtime.json")
     assert "meshlight" in caught.value.hint
 
@@ -64,7 +64,7 @@ def test_without_a_runtime_file_one_learns_how_to_start_the_service(tmp_path: Pa
 def test_a_runtime_file_left_over_by_a_killed_service_is_not_a_running_service(tmp_path: Path) -> None:
     with LocalApi(tmp_path) as api:
         pass
-    with pytest.raises(ServiceError, match=f"nothing answers at {api.url}"):
+    with pytest.raises(NotRunning, match=f"nothing answers at {api.url}"):
         ApiClient.connect(api.runtime_file)
 
 

@@ -164,6 +164,9 @@ class Bench:
                 stack.enter_context(nginx(self.folder, port)),
                 stack.enter_context(haproxy(self.folder, port)),
                 stack.enter_context(meshlight(self.folder, [port])),
+                stack.enter_context(
+                    meshlight(self.folder, [port], name="without lane", settings="lane = false")
+                ),
             ]
             if self._with_litellm:
                 subjects.append(stack.enter_context(litellm(self.folder, port)))

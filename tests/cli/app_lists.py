@@ -4,7 +4,7 @@ from api_client.local_api import KEY
 from domain.test_routing import node
 from meshlight.domain.app_views import AppList
 from meshlight.domain.snapshot import Snapshot, index
-from meshlight.gateway.control.apps import AppTexts
+from meshlight.gateway.control.app_text_source import AppTexts
 from meshlight.mesh.app_calls import AppCalls
 
 

@@ -7,6 +7,9 @@ from msgspec import Struct
 
 from api_client.local_api import LocalApi
 from meshlight.cli.app import commands
+from meshlight.cli.quit import end_all
+from meshlight.storage.paths import Paths
+from process_fixture import Home
 
 
 class Said(Struct, frozen=True):
@@ -45,3 +48,12 @@ def type_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
         return Said(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home whose service is ended after the test, whoever started it."""
+    home = Home(tmp_path)
+    yield home
+    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
+    end_all(Paths.here(), stop_service_unit=lambda: None)

@@ -1,6 +1,7 @@
 """Settings files of apps: merged with what is there, kept, and restored byte for byte."""
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -138,6 +139,9 @@ def test_written_twice_it_is_restored_to_what_was_there_first(home: Home) -> Non
     [
         ("zed", '{\n  // mine\n  "theme": "One"\n}\n'),
         ("claude", "[]"),
+        ("claude", '{"a": 1, "a": 2}'),
+        ("claude", '{"a": 1e999}'),
+        ("claude", "[" * 100_000),
         ("codex", "model = \n"),
         ("opencode", "\xff"),
     ],
@@ -149,6 +153,60 @@ def test_what_can_not_be_read_is_refused_and_stays(app: AppId, text: str, home: 
     with pytest.raises(Conflict, match="can't be changed"):
         home.write(APPS[app])
     assert file.read_bytes() == text.encode("latin-1")
+
+
+def test_lines_keep_their_ends_and_only_their_own_ends_count(home: Home) -> None:
+    file = home.files.file_of(APPS["aider"])
+    file.write_bytes("# a\u2028b\r\nmodel: x\r\ndark-mode: true".encode())
+    home.write(APPS["aider"])
+    text = file.read_bytes().decode()
+    assert text.startswith('# a\u2028b\r\nmodel: "openai/qwen3-32b"\r\ndark-mode: true\r\nopenai-api-base: ')
+    assert text.count("\n") == text.count("\r\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own there")
+@pytest.mark.parametrize("mine", [None, MINE["codex"]])
+def test_a_link_stays_and_what_it_led_to_is_restored(mine: str | None, home: Home) -> None:
+    file, real = home.files.file_of(APPS["codex"]), home.path / "dotfiles" / "codex.toml"
+    for folder in (file.parent, real.parent):
+        folder.mkdir()
+    file.symlink_to(real)
+    if mine is not None:
+        real.write_text(mine)
+    assert home.write(APPS["codex"]) == real
+    assert file.is_symlink()
+    elsewhere = home.path / "elsewhere.toml"
+    elsewhere.write_bytes(real.read_bytes())
+    file.unlink()
+    file.symlink_to(elsewhere)
+    home.files.restore(APPS["codex"])
+    assert (real.read_text() if real.exists() else None) == mine
+    assert KEY in elsewhere.read_text(), "it is not the file that was written"
+    assert file.is_symlink()
+
+
+def test_settings_in_two_folders_are_not_mixed_up(home: Home) -> None:
+    codex, homes = APPS["codex"], [home.path / "one", home.path / "other"]
+    for folder in homes:
+        folder.mkdir()
+        (folder / "config.toml").write_text(f"# {folder.name}\n")
+    one, other = (AppSettings(home.state, {"CODEX_HOME": str(folder)}) for folder in homes)
+    one.write(codex, one.plan(codex, settings_for(codex, ACCESS)))
+    with pytest.raises(Conflict, match=r"are in .*one.* already"):
+        other.write(codex, other.plan(codex, settings_for(codex, ACCESS)))
+    other.restore(codex)
+    assert [(folder / "config.toml").read_text() for folder in homes] == ["# one\n", "# other\n"]
+
+
+def test_without_what_was_there_before_nothing_is_restored(home: Home) -> None:
+    file = home.files.file_of(APPS["codex"])
+    file.parent.mkdir()
+    file.write_text(MINE["codex"])
+    home.write(APPS["codex"])
+    (home.state / "codex.backup").unlink()
+    with pytest.raises(Conflict, match="is gone, which held"):
+        home.files.restore(APPS["codex"])
+    assert KEY in file.read_text()
 
 
 def test_a_value_that_a_file_would_change_is_refused(home: Home) -> None:

@@ -107,6 +107,16 @@ def test_a_pipe_brings_the_question_or_what_it_is_about(service: LocalApi, tmp_p
     ]
 
 
+def test_a_part_of_a_name_that_one_model_alone_has_stands_for_it(service: LocalApi, type_words: Type) -> None:
+    for part in ("QWEN3", "zz"):
+        service.fails("GET", f"/mesh/route?model={part}", 404, "model_not_found", "No such model.", "Look.")
+    said = type_words("chat", "QWEN3", "Hello")
+    assert (said.code, said.err.splitlines()[0]) == (0, "Asking qwen3:4b.")
+    assert [body["model"] for body in asked(service)] == ["qwen3:4b"]
+    said = type_words("chat", "zz", "Hello")
+    assert (said.code, said.err.splitlines()) == (1, ["Error: No such model.", "Look."])
+
+
 def test_an_empty_or_endless_input_is_refused_before_anything_is_asked(
     service: LocalApi, type_words: Type
 ) -> None:
@@ -209,7 +219,7 @@ def test_ctrl_c_ends_the_answer_and_where_none_is_coming_the_conversation(
         term.type("Go on")
         term.until("Again.")
         assert [m["content"] for m in asked(service)[1]["messages"]] == ["A tale?", "Once upon", "Go on"]
-        term.until("tokens")
+        term.until("tokens\n> ")  # with the prompt, which would look like what Ctrl-C has done
         term.ctrl_c()
         assert term.end() == 128 + signal.SIGINT
 

@@ -68,6 +68,7 @@ def test_a_real_shell_takes_the_variables(api: LocalApi, type_words: Type) -> No
 
 
 def test_each_shell_gets_its_own_words(api: LocalApi, type_words: Type) -> None:
+    assert type_words("env", "--shell", "zsh").lines == type_words("env", "--shell", "sh").lines
     assert f"set -gx OPENAI_BASE_URL '{api.url}/v1'" in type_words("env", "--shell", "fish").lines
     assert f"$env:OPENAI_BASE_URL = '{api.url}/v1'" in type_words("env", "--shell", "powershell").lines
     lines = type_words("env", "--shell", "cmd").lines

@@ -11,6 +11,9 @@ import pytest
 
 from api_client.local_api import KEY, LocalApi
 from cli.app_lists import listed
+from meshlight.cli.launch import check_model
+from meshlight.domain.client_apps import APPS, AppId
+from meshlight.domain.errors import BadRequest
 
 Type = Callable[..., Any]
 
@@ -76,6 +79,16 @@ def test_an_app_that_is_not_here_is_said_with_how_to_get_it(
     )
 
 
+def test_a_program_that_only_lies_in_this_folder_does_not_get_the_key(
+    apps: Path, type_words: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(apps.parent / "bin")
+    monkeypatch.setenv("PATH", ".")
+    said = type_words("launch", "claude")
+    assert (said.code, apps.exists()) == (1, False)
+    assert "lies in this folder" in said.err
+
+
 def test_an_unknown_app_gets_the_list(type_words: Type) -> None:
     said = type_words("launch", "emacs")
     assert said.code == 1
@@ -119,6 +132,28 @@ def test_an_app_without_a_file_is_not_written(app: str, type_words: Type) -> Non
     said = type_words("launch", app, "--config")
     assert said.code == 1
     assert f"meshlight launch {app} --show" in said.err
+
+
+@pytest.mark.parametrize(
+    ("app", "program", "model", "is_fit"),
+    [
+        ("codex", "C:\\npm\\codex.CMD", 'x"&calc&"', False),
+        ("codex", "codex.cmd", "a b & calc", False),
+        ("codex", "codex.bat", "%PATH%", False),
+        ("codex", "codex.cmd", "qwen3-coder:30b", True),
+        ("codex", "/usr/bin/codex", "a & b", True),
+        ("claude", "claude.cmd", "a & b", True),
+        ("opencode", "opencode", "m{file:~/.ssh/id_ed25519}", False),
+        ("opencode", "opencode", "m{env:HOME}", False),
+        ("opencode", "opencode", "m{x}", True),
+    ],
+)
+def test_a_models_name_is_no_more_than_a_name(app: AppId, program: str, model: str, *, is_fit: bool) -> None:
+    if is_fit:
+        check_model(APPS[app], model, program)
+    else:
+        with pytest.raises(BadRequest, match="can't be given the model"):
+            check_model(APPS[app], model, program)
 
 
 def test_one_thing_at_a_time(type_words: Type) -> None:

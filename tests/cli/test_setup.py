@@ -1,33 +1,22 @@
 """The first run in a terminal."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from cli.terminal import Terminal
 from desktop.samples import backend, mesh, scenario
-from meshlight.cli.quit import end_all
+from meshlight.domain.api_types import RefreshProgress
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.welcome import WelcomeView
-from meshlight.storage.paths import Paths
 from process_fixture import Home
 
 Type = Callable[..., Any]
 KEY = "gsk_of-the-test"
 FRESH = WelcomeView(done=(), is_over=False, login_asked=False, has_demo=False, providers=())
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    home = Home(tmp_path)
-    yield home
-    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
-    end_all(Paths.here(), stop_service_unit=lambda: None)
 
 
 def test_from_nothing_to_an_answer_and_on_where_it_was_ended(home: Home) -> None:
@@ -73,6 +62,12 @@ def test_a_key_is_recognised_and_sent_after_a_yes(api: LocalApi) -> None:
     api.says("GET", "/mesh/models", LocalView(enabled=False))
     api.says("GET", "/mesh/snapshot", lambda: seen[-1])
     api.says("POST", "/mesh/backends", added)
+
+    def look() -> RefreshProgress:
+        seen.append(mesh(added))  # what has come is in the mesh after a look, not before
+        return RefreshProgress(id="r", done=1, total=1)
+
+    api.says("POST", "/mesh/refresh?wait=true", look)
     with Terminal(api.home, "setup") as term:
         term.until("Which one")
         term.type("1")
@@ -80,12 +75,11 @@ def test_a_key_is_recognised_and_sent_after_a_yes(api: LocalApi) -> None:
         term.type(KEY)
         term.until("Send the key to api.groq.com, and nowhere else, to check it?")
         assert not any(request.method == "POST" for request in api.asked)
-        seen.append(mesh(added))
         term.type("y")
         term.until("Added Groq: 2 models.")
         term.until("Ask m1")
         assert KEY not in term.screen
-    sent = [request.body for request in api.asked if request.method == "POST"]
+    sent = [request.body for request in api.asked if request.path == "/mesh/backends"]
     assert sent == [
         {"kind": "openai-compatible", "url": "https://api.groq.com/openai/v1", "name": "Groq", "api_key": KEY}
     ]

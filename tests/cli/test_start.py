@@ -1,27 +1,16 @@
 """Commands that start what they need: after a question, at once, or by `--start` in a script."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.terminal import Terminal
-from meshlight.cli.quit import end_all
-from meshlight.storage.paths import Paths
 from process_fixture import Home
 
 Type = Callable[..., Any]
 NEEDS_ALL = (("status",), ("models",), ("open", "--print"), ("backends", "add", "ollama", "http://x"))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """A home whose service is ended after the test, whoever started it."""
-    home = Home(tmp_path)
-    yield home
-    monkeypatch.setenv("MESHLIGHT_HOME", str(tmp_path))
-    end_all(Paths.here(), stop_service_unit=lambda: None)
 
 
 @pytest.mark.parametrize("word", NEEDS_ALL, ids=" ".join)
@@ -30,6 +19,15 @@ def test_a_script_is_told_and_nothing_is_started(type_words: Type, word: tuple[s
     assert said.code == 4
     assert said.out == ""
     assert said.err == ("Error: Meshlight isn't running.\nStart it with: meshlight. Or add --start here.\n")
+
+
+def test_what_a_start_would_not_mend_is_told_and_nothing_is_started(type_words: Type, tmp_path: Path) -> None:
+    (tmp_path / "runtime.json").write_text("{")
+    said = type_words("status", "--start")
+    assert said.code == 4
+    assert "runtime.json can't be read" in said.err
+    assert "delete this file" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["runtime.json"]
 
 
 def test_at_a_terminal_status_asks_first_and_open_does_not(home: Home) -> None:

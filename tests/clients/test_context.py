@@ -8,9 +8,9 @@ import ollama
 import openai
 import pytest
 from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI
 
-from clients.rig import add, added
+from clients.rig import add, added, openai_at
 from node import WAIT_S, Node
 from real.engines import Engine, running_llama
 from real.tiny_gguf import write_gguf
@@ -32,13 +32,7 @@ async def small(node: Node, llama: Engine) -> Node:
 
 @pytest.fixture
 async def client(small: Node) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(
-        base_url=f"{small.url}/v1",
-        api_key=small.key,
-        max_retries=0,
-        timeout=WAIT_S,
-        http_client=DefaultAsyncHttpxClient(trust_env=False),
-    ) as client:
+    async with openai_at(small) as client:
         yield client
 
 

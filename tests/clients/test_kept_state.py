@@ -7,8 +7,8 @@ import anthropic
 import openai
 import pytest
 from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from clients.rig import openai_at
 from meshlight.simulator.clouds.base import Provider, SimulatedCloud
 from node import WAIT_S, Node
 
@@ -55,13 +55,7 @@ async def test_anthropics_client_stays_with_its_container(node: Node) -> None:
 
 @pytest.mark.parametrize("node", ["openai"], indirect=True)
 async def test_openais_client_stays_with_its_file(node: Node) -> None:
-    async with AsyncOpenAI(
-        base_url=f"{node.url}/v1",
-        api_key=node.key,
-        max_retries=0,
-        timeout=WAIT_S,
-        http_client=DefaultAsyncHttpxClient(trust_env=False),
-    ) as client:
+    async with openai_at(node) as client:
 
         async def ask() -> str:
             raw = await client.chat.completions.with_raw_response.create(

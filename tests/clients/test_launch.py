@@ -1,9 +1,7 @@
 """`meshlight launch`: the apps themselves, as npm has them, with one real request each; and their settings files."""
 
-import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clients.agents import MODULES, RUN_S
+from clients.agents import MODULES, NOWHERE, run_at_home
 from meshlight.domain.config import Runtime
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 MODEL = "llama-3.2-3b"
-NOWHERE = "http://127.0.0.1:9"
 PROGRAMS = MODULES / ".bin"
 QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -42,26 +39,10 @@ async def run(command: Sequence[str], home: Path, node: Node) -> tuple[int, str]
     """Run a command with a home of its own, on loopback alone; return its exit code and all its output."""
     if sys.platform == "win32" or not (PROGRAMS / "opencode").exists():
         pytest.skip("the agents are not here: packaging/dev.py test installs them where process groups are")
-    work = home / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    proxies = {"HTTPS_PROXY": NOWHERE, "HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}
     state = {"MESHLIGHT_HOME": str(node.config_file.parent), "ANTHROPIC_API_KEY": "sk-of-another-account"}
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=work,
-        env={"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "HOME": str(home), **proxies, **QUIET, **state},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # what the app has started ends with it
-    )
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), RUN_S)
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return process.returncode or 0, out.decode()
+    path = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    code, out, said = await run_at_home(command, home, {**QUIET, **state, **path})
+    return code, (out + said).decode()
 
 
 async def launch(node: Node, home: Path, *words: str) -> str:

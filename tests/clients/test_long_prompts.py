@@ -8,8 +8,8 @@ import ollama
 import openai
 import pytest
 from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from clients.rig import openai_at
 from meshlight.simulator.engine import SimulatedEngine
 from node import WAIT_S, Node
 
@@ -26,16 +26,6 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         yield node
         assert not small.calls()
         assert not large.calls()
-
-
-def openai_at(node: Node) -> AsyncOpenAI:
-    return AsyncOpenAI(
-        base_url=f"{node.url}/v1",
-        api_key=node.key,
-        max_retries=0,
-        timeout=WAIT_S,
-        http_client=DefaultAsyncHttpxClient(trust_env=False),
-    )
 
 
 async def test_no_place_holds_it_and_each_client_raises_its_own_error(node: Node) -> None:

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
+from clients.rig import openai_at
 from clients.stand_ins import Played, joined, playing
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
-from node import WAIT_S, Node
+from node import Node
 
 KINDS = ["openai", "anthropic", "gemini", "continuum", "cluster"]
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
@@ -29,18 +30,8 @@ async def played(node: Node, kind: str) -> AsyncIterator[Played]:
 
 @pytest.fixture
 async def client(node: Node) -> AsyncIterator[AsyncOpenAI]:
-    async with client_of(node) as client:
+    async with openai_at(node) as client:
         yield client
-
-
-def client_of(node: Node, key: str = "") -> AsyncOpenAI:
-    return AsyncOpenAI(
-        base_url=f"{node.url}/v1",
-        api_key=key or node.key,
-        max_retries=0,
-        timeout=WAIT_S,
-        http_client=DefaultAsyncHttpxClient(trust_env=False),
-    )
 
 
 @every_kind
@@ -91,7 +82,7 @@ async def test_what_goes_wrong_is_the_error_class_of_its_cause(
     with pytest.raises(openai.NotFoundError, match="Did you mean") as missing:
         await client.chat.completions.create(model=f"{played.model}x", messages=ASK)
     assert missing.value.code == "model_not_found"
-    async with client_of(node, "nobody's key") as stranger:
+    async with openai_at(node, "nobody's key") as stranger:
         with pytest.raises(openai.AuthenticationError, match="local key is wrong"):
             await stranger.chat.completions.create(model=played.model, messages=ASK)
     with pytest.raises(openai.BadRequestError):

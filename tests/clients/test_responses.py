@@ -9,10 +9,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from clients.rig import added
+from clients.rig import added, openai_at
 from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
-from clients.test_openai import client_of
 from faults.raw import RawBackend, chunked, complete
 from meshlight.gateway.translation.carried_state import MessageExtras, call_id
 from meshlight.simulator.engine import SimulatedEngine as DemoEngine
@@ -36,7 +35,7 @@ RED = (
 
 @pytest.fixture
 async def client(node: Node) -> AsyncIterator[AsyncOpenAI]:
-    async with client_of(node) as client:
+    async with openai_at(node) as client:
         yield client
 
 
@@ -250,7 +249,7 @@ async def test_an_error_in_place_of_the_first_event_lets_another_backend_answer(
         RawBackend("a", respond=say) as raw,
         DemoEngine("mlx", "b", models=["m"]) as engine,
         Node(tmp_path, [raw, engine], IN_ORDER) as node,
-        client_of(node) as client,
+        openai_at(node) as client,
     ):
         async with client.responses.stream(model="m", input="hi") as stream:
             said = [event.delta async for event in stream if event.type == "response.output_text.delta"]
@@ -263,7 +262,7 @@ async def test_an_error_after_the_first_event_fails_the_response(tmp_path: Path)
     async with (
         RawBackend("a", respond=say) as raw,
         Node(tmp_path, [raw]) as node,
-        client_of(node) as client,
+        openai_at(node) as client,
     ):
         events = [event async for event in await client.responses.create(model="m", input="hi", stream=True)]
     last = events[-1]
@@ -279,7 +278,7 @@ async def test_thoughts_of_a_model_are_read_and_come_back_to_it(tmp_path: Path) 
     async with (
         RawBackend("a", respond=say) as raw,
         Node(tmp_path, [raw]) as node,
-        client_of(node) as client,
+        openai_at(node) as client,
     ):
         first = await client.responses.create(
             model="m", input="hi", include=["reasoning.encrypted_content"], store=False

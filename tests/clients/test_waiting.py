@@ -10,9 +10,9 @@ import openai
 import pytest
 from anthropic import AsyncAnthropic
 from anthropic.types import MessageParam
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionMessageParam
 
+from clients.rig import openai_at
 from clients.scripted import stream_of
 from faults.held import HeldEngine
 from faults.raw import Caller, chat, complete
@@ -45,16 +45,6 @@ async def occupied(
 async def busy(tmp_path: Path) -> AsyncIterator[tuple[Node, HeldEngine]]:
     async with occupied(tmp_path) as found:
         yield found
-
-
-def openai_at(node: Node) -> AsyncOpenAI:
-    return AsyncOpenAI(
-        base_url=f"{node.url}/v1",
-        api_key=node.key,
-        max_retries=0,
-        timeout=WAIT_S,
-        http_client=DefaultAsyncHttpxClient(trust_env=False),
-    )
 
 
 def anthropic_at(node: Node) -> AsyncAnthropic:

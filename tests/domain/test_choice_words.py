@@ -42,8 +42,8 @@ def test_a_context_that_is_not_known_is_not_said_to_hold_the_prompt() -> None:
 
 
 def test_without_an_expectation_the_probes_decide() -> None:
-    assert why_first("latency", RouteFacts(), RouteFacts(), "b") == "answers probes first"
-    assert why_later("latency", RouteFacts()) == "answers probes later"
+    assert why_first("latency", RouteFacts(), RouteFacts(), "b") == "lower latency"
+    assert why_later("latency", RouteFacts()) == "higher latency"
 
 
 def test_no_step_is_without_words() -> None:

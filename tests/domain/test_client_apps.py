@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.domain.client_apps import APPS, apps_of
+from meshlight.domain.client_apps import APPS, apps_of, caller_name
 
 SEEN = {
     b"claude-cli/2.1.197 (external, sdk-cli)": ["claude"],
@@ -26,6 +26,21 @@ def test_requests_are_recognised_by_what_the_apps_really_send(user_agent: bytes)
 @pytest.mark.parametrize("user_agent", [b"", b"Mozilla/5.0", b"meshlight", b"\xff\xfe", b"x" * 100_000])
 def test_others_are_nobody(user_agent: bytes) -> None:
     assert apps_of(user_agent) == []
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        (b"claude-cli/2.1.197 (external, sdk-cli)", "Claude Code"),
+        (b"OpenAI/Python 2.20.0", "OpenAI's Python client"),
+        (b"Mozilla/5.0 (X11)", "Mozilla"),
+        (b"my\x1b[31m app\x07/1", "my app"),
+        (b"x" * 100_000, "x" * 40),
+        (b"", ""),
+    ],
+)
+def test_callers_are_called_as_in_the_table_or_by_their_own_word(user_agent: bytes, name: str) -> None:
+    assert caller_name(user_agent, 40) == name
 
 
 def test_each_row_says_where_its_facts_are_from_and_what_suits_it() -> None:

@@ -163,6 +163,13 @@ def test_a_stream_is_as_safe_however_it_is_cut(text: str, data: st.DataObject) -
     assert not set(found) & set("\x1b\x07\x9b\x9d\r\u202e\u200b")
 
 
+@pytest.mark.parametrize(("begin", "end"), [("\x90", "\x07"), ("\x9d", "\x1b\\"), ("\x1b]", "\x07")])
+def test_many_beginnings_of_sequences_are_read_once(begin: str, end: str) -> None:
+    assert (
+        StreamSanitizer().feed(f"a{begin * 500_000}{end}b") == "ab"
+    )  # in quadratic time this would take hours
+
+
 def test_a_stream_keeps_its_lines_and_spaces_and_holds_back_no_more_than_it_must() -> None:
     stream = StreamSanitizer()
     assert stream.feed("  a\n\n\tb  ") == "  a\n\n\tb  "

@@ -21,10 +21,12 @@ from meshlight.gateway.app import build_app
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.lane import Lane
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.parts import GatewayParts
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import serve
 from meshlight.mesh.event_hub import EventHub
@@ -47,6 +49,7 @@ class LocalGateway:
         )
         self.requires_key = True
         self.origins: Sequence[str] = ()
+        self._settings: tuple[tuple[Config, bool, tuple[str, ...]] | None, Config] = None, Config()
         self.sessions = Sessions(time.monotonic)
         self.hub = EventHub(self._view)
         router = RouterView(
@@ -66,6 +69,7 @@ class LocalGateway:
             lambda: router,
         )
         self.url = ""
+        self.lane: Lane | None = None
         self.http: httpx.AsyncClient
         if local is not None:
             local.on_change = self.probe
@@ -108,9 +112,7 @@ class LocalGateway:
             is_app_key=lambda _: False,
             is_key=KEY.encode().__eq__,
             prove=lambda _: "",
-            settings=lambda: replace(
-                self.settings.config, require_key=self.requires_key, allowed_origins=tuple(self.origins)
-            ),
+            settings=self._in_force,
             write_link=lambda _, __, ___: Path(),
             dependencies={
                 "publisher": self.publisher,
@@ -140,6 +142,14 @@ class LocalGateway:
             ),
         )
 
+    def _in_force(self) -> Config:
+        """Return the configuration; the same object while nothing of it changes."""
+        wanted = self.settings.config, self.requires_key, tuple(self.origins)
+        if self._settings[0] != wanted:
+            config, requires_key, origins = wanted
+            self._settings = wanted, replace(config, require_key=requires_key, allowed_origins=origins)
+        return self._settings[1]
+
     async def _pause(self, _: float) -> None:
         await asyncio.sleep(0)
         if self.local is not None:
@@ -147,15 +157,19 @@ class LocalGateway:
 
 
 @asynccontextmanager
-async def running(local: FakeLocalModels | None, config: Config | None = None) -> AsyncIterator[LocalGateway]:
+async def running(
+    local: FakeLocalModels | None, config: Config | None = None, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[LocalGateway]:
     """Serve a gateway."""
     gateway = LocalGateway(local, config)
     sock = bind("127.0.0.1", 0)
     port: int = sock.getsockname()[1]
     gateway.url = f"http://127.0.0.1:{port}"
     stop, ready = asyncio.Event(), asyncio.Event()
+    app = build_app(gateway.parts(port))
+    gateway.lane = app.lane if isinstance(app.lane, Lane) else None
     serving = asyncio.create_task(
-        serve(build_app(gateway.parts(port)), [sock], stop=stop, ready=ready.set, lifespan="off")
+        serve(app, [sock], stop=stop, ready=ready.set, lifespan="off", limits=limits)
     )
     await ready.wait()
     headers = {"authorization": f"Bearer {KEY}"}

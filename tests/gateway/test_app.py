@@ -3,10 +3,15 @@
 import asyncio
 import subprocess
 import sys
+from typing import cast
 
 import httpx
+import pytest
 
 from gateway.local_gateway import running
+from meshlight.gateway.app import ControlOnDemand
+from meshlight.gateway.parts import GatewayParts
+from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
 
 LARGE = ("litestar", "httpx", "prometheus_client", "cryptography", "keyring", "sqlite3")
 
@@ -18,7 +23,7 @@ def test_a_service_that_is_only_asked_for_models_loads_no_control_api() -> None:
 
 async def test_the_first_requests_to_the_control_api_share_one() -> None:
     async with running(None) as gateway:
-        answers = await asyncio.gather(*(gateway.http.get("/mesh/settings") for _ in range(4)))
+        answers = await asyncio.gather(*(gateway.http.get("/mesh/snapshot") for _ in range(4)))
         assert [answer.status_code for answer in answers] == [200] * 4
         assert (await gateway.http.get("/v1/models")).status_code == 200
 
@@ -33,3 +38,30 @@ async def test_who_looks_whether_the_service_runs_gets_the_same_answer_before_an
         first = await asked(gateway.http)
         assert [status for status, _, _ in first] == [200, 200, 400, 200]
         assert await asked(gateway.http) == first
+
+
+async def test_a_control_api_that_could_not_be_loaded_is_loaded_for_the_next_request() -> None:
+    tries: list[int] = []
+    answered: list[str] = []
+
+    async def control(scope: Scope, _receive: Receive, _send: Send) -> None:
+        answered.append(scope["path"])
+
+    def build(_parts: GatewayParts) -> ASGIApp:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ImportError("half an update")
+        return control
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(_message: Message) -> None:
+        return
+
+    app = ControlOnDemand(cast("GatewayParts", None), build)
+    with pytest.raises(ImportError):
+        await app({"path": "/mesh/first", "method": "GET"}, receive, send)
+    for path in ("/mesh/second", "/mesh/third"):
+        await app({"path": path, "method": "GET"}, receive, send)
+    assert (answered, len(tries)) == (["/mesh/second", "/mesh/third"], 2)

@@ -29,7 +29,7 @@ from meshlight.domain.rules import Routing, Rule
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
-from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.relay import Begun, Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
@@ -54,7 +54,13 @@ class Noting(Relay):
     def __init__(self) -> None:
         self.requests: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+    async def run(
+        self,
+        inbound: InferenceRequest,
+        sink: Sink,
+        disconnect: DisconnectListeners,  # noqa: ARG002 - the relay's own
+        begun: Begun | None = None,  # noqa: ARG002 - the relay's own
+    ) -> None:
         self.requests.append(inbound)
         await sink.start(200, [])
         await sink.end(b"")

@@ -63,3 +63,12 @@ async def test_a_process_that_does_not_come_up_is_an_error_and_leaves_nothing(pr
     with pytest.raises(MeshlightError, match="did not start"):
         await demo(registry, program).start()
     assert not registry.snapshot.nodes
+
+
+async def test_a_process_that_can_not_even_be_started_is_the_same_error() -> None:
+    registry = Registry(lambda: 0.0)
+    running = demo(registry)
+    running._command = ("/nonexistent/meshlight",)
+    with pytest.raises(MeshlightError, match="did not start"):
+        await running.start()
+    await running.stop()

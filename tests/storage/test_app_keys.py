@@ -39,6 +39,9 @@ def test_a_damaged_file_opens_nothing(tmp_path: Path, text: str) -> None:
     keys = AppKeys(tmp_path / "keys.json")
     assert keys.list() == ()
     assert not keys.matches(b"")
+    made, _ = keys.add("Zed")
+    assert AppKeys(tmp_path / "keys.json").list() == (made,)
+    assert (tmp_path / "keys.json.broken").read_text() == text, "what is in it is not lost"
 
 
 def test_a_key_that_can_not_be_saved_is_not_made(tmp_path: Path) -> None:

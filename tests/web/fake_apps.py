@@ -3,7 +3,7 @@
 from meshlight.domain.backend import Backend
 from meshlight.domain.health import Health
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.control.apps import AppTexts
+from meshlight.gateway.control.app_text_source import AppTexts
 from meshlight.mesh.app_calls import AppCalls
 from web.live_mesh import LiveMesh
 

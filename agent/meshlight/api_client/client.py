@@ -39,7 +39,14 @@ from meshlight.domain.api_types import (
 )
 from meshlight.domain.app_views import AppList
 from meshlight.domain.config import Runtime
-from meshlight.domain.errors import Envelope, MeshlightError, RequestError, SecretError, ServiceError
+from meshlight.domain.errors import (
+    Envelope,
+    MeshlightError,
+    NotRunning,
+    RequestError,
+    SecretError,
+    ServiceError,
+)
 from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
 from meshlight.domain.findings import Finding, FindingList
 from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView, LocalView, RepositoryView
@@ -511,7 +518,7 @@ def read_runtime(runtime_file: Path) -> Runtime:
     try:
         return msgspec.json.decode(runtime_file.read_bytes(), type=Runtime)
     except FileNotFoundError as error:
-        raise ServiceError("Meshlight isn't running.", START_HINT) from error
+        raise NotRunning("Meshlight isn't running.", START_HINT) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise ServiceError(
             f"The runtime file {runtime_file} can't be read: {error}.",
@@ -557,7 +564,7 @@ def _open_first_connection(http: httpx.Client, runtime: Runtime) -> None:
     try:
         response = http.get("/healthz", timeout=CONNECT_TIMEOUT_S)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ServiceError(
+        raise NotRunning(
             f"Meshlight isn't running: nothing answers at {runtime.url}, where it last ran.",
             START_HINT,
         ) from error

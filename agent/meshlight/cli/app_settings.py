@@ -78,9 +78,12 @@ class AppSettings:
         file = self.file_of(app)
         form = app.file.form if app.file is not None else "json"
         before, mode = _read(file)
+        if file.is_symlink():
+            # What is written and undone is the file itself, wherever the link points then.
+            file = file.resolve()
         try:
             text = _merged("" if before is None else before.decode("utf-8"), settings, form)
-        except (ValueError, TOMLKitError) as error:
+        except (ValueError, TOMLKitError, RecursionError) as error:
             raise Conflict(
                 f"{file} can't be changed: {error}.",
                 f"Add the lines by hand: meshlight launch {app.id} --show",
@@ -92,9 +95,18 @@ class AppSettings:
         if _read(change.file)[0] != change.before:
             raise Conflict(f"{change.file} was changed in this moment.", "Try again.")
         record = self._record(app)
+        if (
+            record is not None
+            and record.file != str(change.file)
+            and _hash(_read(Path(record.file))[0]) == record.written
+        ):
+            raise Conflict(
+                f"Meshlight's settings of {app.name} are in {record.file} already, with what to undo there.",
+                f"Take them out first: meshlight launch {app.id} --restore",
+            )
         is_ours = record is not None and _hash(change.before) == record.written
         if not (is_ours and record is not None and record.file == str(change.file)):
-            if record is not None and not is_ours and record.file == str(change.file):
+            if record is not None:
                 with suppress(OSError):  # what was there before the first change is still worth having
                     self._backup(app).replace(self._backup(app).with_suffix(".backup.old"))
             record = _Record(
@@ -122,6 +134,12 @@ class AppSettings:
         file = Path(record.file)
         now, _ = _read(file)
         backup = self._backup(app)
+        before = _read(backup)[0] if record.existed else None
+        if record.existed and before is None:
+            raise Conflict(
+                f"{backup} is gone, which held what {file} was before, so it stays as it is.",
+                "Take Meshlight's lines out by hand.",
+            )
         if _hash(now) != record.written:
             was = (
                 f"What it was before is in {backup}." if record.existed else "Before, there was no such file."
@@ -131,11 +149,16 @@ class AppSettings:
                 f"{was} Take Meshlight's lines out by hand, or write them anew: "
                 f"meshlight launch {app.id} --config",
             )
-        if record.existed:
-            write_atomic(file, backup.read_bytes(), record.mode)
-        else:
-            file.unlink()
-            remove_empty(file.parent, Path(record.first_folder))
+        try:
+            if before is not None:
+                write_atomic(file, before, record.mode)
+            else:
+                file.unlink()
+                remove_empty(file.parent, Path(record.first_folder))
+        except OSError as error:
+            raise MeshlightError(
+                f"{file} can't be restored: {error.strerror}.", "Make its folder writable for you."
+            ) from error
         for kept in (self._record_file(app), backup):
             kept.unlink(missing_ok=True)
         with suppress(OSError):
@@ -227,13 +250,21 @@ def _merged(text: str, settings: Settings, form: FileForm) -> str:
 
 
 def _merged_json(text: str, settings: Settings) -> str:
-    document = json.loads(text) if text.strip() else {}
+    document = json.loads(text, object_pairs_hook=_once) if text.strip() else {}
     if not isinstance(document, dict):
         raise ValueError("it holds no object")  # noqa: TRY004 - shown as a fault of the file
     _merge(document, settings)
     indent = re.search(r"^([ \t]+)\S", text, re.MULTILINE)
     end = "\n" if not text or text.endswith("\n") else ""
-    return json.dumps(document, ensure_ascii=False, indent=indent[1] if indent else 2) + end
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else 2) + end
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raises ValueError where a name is there twice, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is in it twice")
+    return found
 
 
 def _merge(table: Any, settings: Mapping[str, Any]) -> None:
@@ -251,10 +282,15 @@ def _merged_lines(text: str, lines: Mapping[str, str], key: re.Pattern[str]) -> 
     """Replace the lines of these names, where they stand at the left edge, and append the others."""
     left = dict(lines)
     out = []
-    for line in text.splitlines():
+    # Not `splitlines`: that knows more ends of a line than YAML and dotenv do.
+    for line in text.removesuffix("\n").split("\n") if text else ():
         found = key.match(line)
-        out.append(left.pop(found[1], line) if found else line)
-    return "\n".join((*out, *left.values())) + "\n"
+        is_ours = found is not None and found[1] in left
+        out.append(left.pop(found[1]) + line[len(line.rstrip("\r")) :] if found and is_ours else line)
+    end = "\r" if "\r\n" in text else ""
+    if out and end and not out[-1].endswith(end):
+        out[-1] += end
+    return "\n".join((*out, *(line + end for line in left.values()))) + "\n"
 
 
 def _quoted(value: object) -> str:

@@ -13,7 +13,7 @@ from meshlight.cli.output.chat import LISTED, chat_models, model_choices, print_
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import ModelView, SnapshotView
-from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
+from meshlight.domain.errors import BadRequest, MeshlightError, ModelNotFound, NotFound
 from meshlight.domain.text import count, sanitize
 
 INPUT_MAX = 8_000_000
@@ -66,7 +66,7 @@ def chat(
     """Ask a model from the terminal: one QUESTION, or a conversation.
 
     Without MODEL, you choose one of a list. It is asked wherever it is best, as by your apps; BACKEND/MODEL names the
-    place. A question also comes from a pipe.
+    place. A part of a name does where one model alone has it. A question also comes from a pipe.
     """
     is_piped = not sys.stdin.isatty()
     given = [" ".join(question).strip(), _read_input() if is_piped else ""]
@@ -114,21 +114,33 @@ class Conversation:
 
     def choose(self, model: str | None, *, asks: bool) -> None:
         """Take a model by its name; without one, let the user choose, or take what is best."""
-        if model:
-            if asks:
-                self._client.route(model)  # an unknown name is refused here, not after the first question
-            self._model = model
-            return
         models = chat_models(self._view)
+        if model:
+            self._model = self._named(model, models)
+            return
         if not models:
             raise NotFound(
                 "There is no model to ask yet.",
-                "Get a small one with: meshlight models pull starter. Or start a local engine, or add a backend.",
+                "`meshlight setup` gets a first one; `meshlight models pull starter` a small one at once.",
             )
         chosen = _pick(models, self._view) if asks and len(models) > 1 else models[0]
         self._model = chosen.id
         if not asks:
             print_dim(self._console, f"Asking {sanitize(self._model)}.")
+
+    def _named(self, name: str, models: list[ModelView]) -> str:
+        """Return the model that a name means: its id, an alias, or a part that one id alone has."""
+        if any(name == model.id for model in models):
+            return name
+        try:
+            self._client.route(name)  # an unknown name is refused here, not after the first question
+        except ModelNotFound:
+            matching = _matching(name, models)
+            if len(matching) != 1:
+                raise
+            print_dim(self._console, f"Asking {sanitize(matching[0].id)}.")
+            return matching[0].id
+        return name
 
     def run(self) -> None:
         """Ask what is typed, until the end."""
@@ -215,12 +227,18 @@ def _pick(models: list[ModelView], view: SnapshotView) -> ModelView:
             raise BadRequest("No model was chosen.", "Name one: meshlight chat MODEL") from None
         if typed.isascii() and typed.isdigit() and 0 < int(typed[:9]) <= min(LISTED, len(found)):
             return found[int(typed[:9]) - 1]
-        matching = [m for m in models if all(word in m.id.casefold() for word in typed.split())]
+        matching = _matching(typed, models)
         if len(matching) == 1:
             return matching[0]
         if not matching:
             print_dim(console, "No model is called that.")
         found = matching or models
+
+
+def _matching(typed: str, models: list[ModelView]) -> list[ModelView]:
+    """Return the models whose ids have all these words in them."""
+    words = typed.casefold().split()
+    return [model for model in models if all(word in model.id.casefold() for word in words)]
 
 
 def _type(prompt: str) -> str:

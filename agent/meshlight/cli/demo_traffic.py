@@ -45,7 +45,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     tokens: int = 60
 
 
-CHAT, CODE, AGENT = "open-webui/0.6", "aider/0.86", "claude-cli/2.0"
+CHAT, CODE, AGENT = "Open WebUI/0.6", "aider/0.86", "claude-cli/2.0"
 ROUND = (
     Wish(at_s=0.0, app=CHAT, model="llama-3.2-3b"),
     # One backend fails; of the others, one has it in memory.

@@ -63,6 +63,7 @@ def _findings() -> Iterator[Finding]:
     yield checks.check_python(sys.version_info[:3])
     finding, config = checks.check_config(paths)
     yield finding
+    yield from checks.check_lane(config)
     yield from checks.check_folder(paths)
     yield from checks.check_keyring(paths, config)
     service = checks.check_service(paths, config.port)

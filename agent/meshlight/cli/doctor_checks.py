@@ -89,6 +89,18 @@ def check_config(paths: Paths) -> tuple[Finding, Config]:
     return found, Config()
 
 
+def check_lane(config: Config) -> list[Finding]:
+    """Say that the lane is off, if it is."""
+    if config.lane:
+        return []
+    return [
+        warning(
+            "Every request costs about twice the time it has to: `lane = false` is in the configuration.",
+            "Remove `lane`, unless an answer is another one with it: then please report that.",
+        )
+    ]
+
+
 def check_folder(paths: Paths) -> list[Finding]:
     """Check that other users can't read the stored files."""
     if not paths.state_dir.exists():

@@ -78,8 +78,14 @@ the best model of the mesh instead. `ollama` sets OLLAMA_HOST: then your own
 @click.option(
     "--model", default="", metavar="MODEL", help="The model for Claude Code.  [the best, if needed]"
 )
-@click.option("--shell", type=click.Choice(get_args(Shell)), help="The shell to print for.  [detected]")
-def env(family: Family | None, model: str, shell: Shell | None) -> None:
+@click.option(
+    "--shell",
+    "shell_name",
+    type=click.Choice(tuple(_SHELLS)),
+    metavar="SHELL",
+    help="The shell to print for: sh, bash, zsh, fish, powershell or cmd.  [detected]",
+)
+def env(family: Family | None, model: str, shell_name: str | None) -> None:
     """Print the environment variables for apps.
 
     The clients of OpenAI and Anthropic, and most apps that use them, read these variables; with `ollama`, those of
@@ -94,7 +100,7 @@ def env(family: Family | None, model: str, shell: Shell | None) -> None:
     families = USUAL_FAMILIES if family is None else (family,)
     if "anthropic" in families and not model:
         model = _model_for_claude()
-    shell = shell or usual_shell()
+    shell = _SHELLS[shell_name] if shell_name else usual_shell()
     typed = " ".join(("meshlight env", *([family] if family else ())))
     click.echo(remark(f"Use it with: {_USAGE[shell].format(typed)}", shell))
     click.echo(environment(url, _local_key(), shell, families, model))

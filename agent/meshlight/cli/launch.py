@@ -1,6 +1,7 @@
 """`meshlight launch`: starts a client app with Meshlight's settings, or writes them into the app's own file."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,11 @@ from meshlight.storage.files import write_atomic
 from meshlight.storage.paths import Paths
 
 _LISTED: Final = ", ".join(APPS)
+_RUN_BY_CMD: Final = re.compile(r"\.(?:cmd|bat)", re.IGNORECASE)
+_NOT_FOR_CMD: Final = re.compile(r'["%!&|<>^]')
+"""What cmd may take for its own in an argument, however it is quoted."""
+_NOT_FOR_OPENCODE: Final = re.compile(r"\{(?:env|file):")
+"""What OpenCode replaces in its settings, wherever it stands."""
 _OTHER_NAMES: Final = {"claude-code": "claude", "open_webui": "open-webui", "code": "vscode"}
 
 
@@ -91,7 +97,7 @@ def launch(  # noqa: PLR0913 - click gives one for each option
         _show(found, view, has_asked=shows)
         return
     if not view.model:
-        raise NotFound("There is no model for chat yet.", "Add a backend: meshlight backends add")
+        raise NotFound("There is no model for chat yet.", "Get a first one with: meshlight setup")
     # With a model that was named, Claude Code asks for that one alone.
     access = Access(url=url, key=listed.key, model=view.model, context=view.context, has_claude=not model)
     if writes:
@@ -128,6 +134,7 @@ def _printable(line: str) -> str:
 
 def _write(app: ClientApp, access: Access, files: AppSettings, *, yes: bool) -> None:
     """Write the settings, after they were shown and agreed to."""
+    check_model(app, access.model)
     settings = settings_for(app, access)
     if not settings:
         raise NotFound(
@@ -151,6 +158,24 @@ def _write(app: ClientApp, access: Access, files: AppSettings, *, yes: bool) -> 
     click.echo(f"Written. To undo it: meshlight launch {app.id} --restore")
     if app.note:
         click.echo(app.note)
+
+
+def check_model(app: ClientApp, model: str, program: str = "") -> None:
+    """Raise BadRequest for a model's name that would be more than a name to the app, or to what starts `program`.
+
+    Models of other machines have the names that those gave them. On Windows, npm installs apps as scripts of cmd.
+    """
+    is_by_cmd = app.id == "codex" and _RUN_BY_CMD.fullmatch(
+        Path(program).suffix
+    )  # which has it as an argument
+    if (is_by_cmd and _NOT_FOR_CMD.search(model)) or (
+        app.id == "opencode" and _NOT_FOR_OPENCODE.search(model)
+    ):
+        raise BadRequest(
+            f"{app.name} can't be given the model {sanitize(model, 100)!r}: its name has characters that would do "
+            "something there.",
+            "Name another with --model, or give this one an alias.",
+        )
 
 
 @contextmanager
@@ -195,6 +220,13 @@ def _start(app: ClientApp, access: Access, arguments: Sequence[str], view: AppVi
         raise NotFound(
             f"{app.name} is not installed: there is no {app.program!r} on PATH.", f"Install it: {app.install}"
         )
+    if Path(program).parent == Path():
+        # Windows looks there first. What somebody else has put into a folder must not get the key.
+        raise BadRequest(
+            f"The {app.program!r} that would be started lies in this folder, {Path.cwd()}.",
+            "Start it from another folder, or put this one on PATH by its whole name.",
+        )
+    check_model(app, access.model, program)
     variables = variables_for(app, access)
     # The key goes by the environment: a command line can be read by every user of this machine.
     environ = {n: v for n, v in environment(variables.values).items() if n not in variables.unset}

@@ -4,7 +4,15 @@ from typing import Literal
 
 import click
 
-from meshlight.desktop.system.login import describe, entry_here, login_here, unit_here
+from meshlight.desktop.system.login import (
+    NOTHING_STARTS,
+    SERVICE_STARTS,
+    TRAY_STARTS,
+    describe,
+    entry_here,
+    login_here,
+    unit_here,
+)
 from meshlight.desktop.system.systemd_unit import SystemdUnit
 
 
@@ -30,9 +38,9 @@ def login(*, state: Literal["on", "off"] | None, service: bool) -> None:
         return
     chosen = login_here().switch(on=state == "on", service=service)
     if chosen is None:
-        click.echo("Meshlight does not start at login.")
+        click.echo(NOTHING_STARTS)
     elif isinstance(chosen, SystemdUnit):
-        click.echo("The service starts at login. Start it now with: systemctl --user start meshlight")
+        click.echo(f"{SERVICE_STARTS} Start it now with: systemctl --user start meshlight")
         click.echo("To start it with the machine instead: loginctl enable-linger")
     else:
-        click.echo("Meshlight starts at login, as an icon in the tray.")
+        click.echo(TRAY_STARTS)

@@ -89,6 +89,8 @@ class _Setup:
         while not (ready := _answering(view := self._client.snapshot())):
             if not self._choose_source(view):
                 return False
+            with new_console(stderr=True).status("Looking for what answers"):
+                self._client.refresh_now()  # what has just come is in the mesh after a look
         named = [f"{sanitize(one.name)} ({models_of(one.models)})" for one in ready[:NAMED_MAX]]
         more = len(ready) - NAMED_MAX
         self._say(f"Here: {', '.join(named)}{f' and {more} more' if more > 0 else ''}.")

@@ -12,7 +12,7 @@ from meshlight.cli.output.console import new_console
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.system.screen import has_screen
-from meshlight.domain.errors import ServiceError
+from meshlight.domain.errors import NotRunning, ServiceError
 from meshlight.storage.paths import Paths
 
 START_S: Final = 20.0
@@ -29,12 +29,13 @@ def connect_or_start(*, start: bool, asks: bool = False) -> ApiClient:
     """Return a client of this user's service; where it does not run, start it, and say so.
 
     At a terminal it is started at once, or with `asks` after a question; in a script only with `start`. Raises
-    ServiceError if it was not started, or doesn't answer.
+    ServiceError if it was not started, and where starting it would mend nothing: it hangs, another program has its
+    port, or its folder is not safe.
     """
     paths = Paths.here()
     try:
         return connect_service()
-    except ServiceError as error:
+    except NotRunning as error:
         if not start:
             if not sys.stdin.isatty():
                 raise ServiceError(error.title, "Start it with: meshlight. Or add --start here.") from error

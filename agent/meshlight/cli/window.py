@@ -5,14 +5,14 @@ import threading
 
 import click
 
-from meshlight.api_client.client import ApiClient
+from meshlight.api_client.client import START_HINT, ApiClient
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_page
 from meshlight.desktop.system.process import end_with_parent, receive_key
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import MeshWindow, WindowGeometry, fragment_for, with_node
-from meshlight.domain.errors import NoWindow, ServiceError
+from meshlight.domain.errors import NotRunning, NoWindow, ServiceError
 from meshlight.storage.instance import AlreadyRunning, start_alone
 from meshlight.storage.paths import Paths
 
@@ -39,7 +39,7 @@ def window(*, node: str) -> None:
     paths = Paths.here()
     paths.check()
     if not paths.state_dir.is_dir():  # no service ever ran, or it was just uninstalled: make nothing there
-        raise ServiceError("Meshlight isn't running.", "Start it with: meshlight")
+        raise NotRunning("Meshlight isn't running.", START_HINT)
     lock = start_alone(paths.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
         _activate_open_window(paths, node)

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from meshlight.domain.backend import RING_ORDER, ModelDetail
+from meshlight.domain.model_names import can_chat
 from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Node, Snapshot
 
-_NOT_CHAT = re.compile(
-    r"embed|rerank|whisper|tts|dall-e|moderation|transcri|speech|image|davinci|babbage|sora|realtime|bge-|clip",
-    re.IGNORECASE,
-)
 _SIZE = re.compile(r"(?<![\w.])(\d{1,4}(?:\.\d{1,2})?)b(?![a-z0-9])", re.IGNORECASE)
 """Billions of parameters, in the name of a model or as its engine says them."""
 _NO_DETAIL = ModelDetail()
@@ -95,10 +92,7 @@ def _routes(snapshot: Snapshot) -> Iterator[tuple[str, Node, ModelDetail]]:
         for backend in backends:
             node = snapshot.nodes[backend]
             detail = node.details.get(model, _NO_DETAIL)
-            known = detail.capabilities
-            if "chat" in known or (
-                not {"embeddings", "rerank", "image"} & set(known) and not _NOT_CHAT.search(model)
-            ):
+            if can_chat(model, [detail.capabilities]):
                 yield model, node, detail
 
 

@@ -16,7 +16,7 @@ The first step in which two routes differ decides between them:
    three of its twelve slots busy comes before a slow one without work.
 8. `time`: the one that is expected to finish first.
 9. `busy`: the one with the fewest requests.
-10. `latency`: the one that answers probes first.
+10. `latency`: the one with the lower latency, that of health checks.
 
 `least-busy`, `fastest`, `priority` and `round-robin` leave steps out or order them otherwise (`STEPS`). There is no
 sum of points: each step is a plain comparison, so the order is total and the same for the same facts.

@@ -10,7 +10,7 @@ _FIRST: Mapping[Step, str] = {
     "conversation": "same conversation",
     "loaded": "warm here",
     "priority": "first by priority",
-    "latency": "answers probes first",
+    "latency": "lower latency",
     "turn": "its turn",
 }
 _LATER: Mapping[Step, str] = {
@@ -19,7 +19,7 @@ _LATER: Mapping[Step, str] = {
     "conversation": "the conversation was not here",
     "loaded": "it has to load the model",
     "priority": "later by priority",
-    "latency": "answers probes later",
+    "latency": "higher latency",
     "turn": "as good, they take turns",
 }
 

@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from meshlight.domain.text import sanitize_line
+
 AppId = Literal[
     "claude",
     "codex",
@@ -276,7 +278,18 @@ APPS: Final[Mapping[str, ClientApp]] = {
 }
 
 
-def apps_of(user_agent: bytes) -> Sequence[str]:
+def apps_of(user_agent: bytes) -> Sequence[AppId]:
     """Return the ids of the apps whose requests call themselves so; several where they use the same client."""
     name = user_agent[:200].decode("latin-1").lower()
     return [app.id for app in APPS.values() if name.startswith(app.user_agents)] if name else []
+
+
+def caller_name(user_agent: bytes, limit: int) -> str:
+    """Return what to call the program whose requests call themselves so, safe to show; empty for no name.
+
+    That is the app in the table, or the client that several apps use; of others their own word, without its version.
+    """
+    apps = [APPS[app] for app in apps_of(user_agent)]
+    if apps:
+        return apps[0].shared_client or apps[0].name
+    return sanitize_line(user_agent[:limit].partition(b"/")[0].decode("utf-8", "replace"), limit)

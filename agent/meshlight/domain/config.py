@@ -103,6 +103,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the last hour of each backend is remembered."""
     check_updates: bool = False
     """Whether the release feed is looked at once a day."""
+    lane: bool = True
+    """Whether ordinary requests are answered without a task; False sends all on the road that odd ones take."""
     allowed_hosts: tuple[str, ...] = ()
     """Other host names of this service, with the local key only."""
     allowed_origins: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ MeshlightError
 ├── SecretError                409  a secret can't be read or stored (state, three fixes)
 ├── PairingError               409  two machines were not paired (cause)
 └── ServiceError               the service can't start or can't be reached
+    ├── NotRunning             it does not run: it may be started
     └── NoWindow               this machine can't show a window
 
 Each has `code` (for programs), `title` (a sentence for people), `hint` (what to do next) and `status`.
@@ -381,6 +382,10 @@ class ServiceError(MeshlightError):
     """The service can't start or can't be reached."""
 
     code = "service"
+
+
+class NotRunning(ServiceError):
+    """The service does not run: it may be started."""
 
 
 class NoWindow(ServiceError):

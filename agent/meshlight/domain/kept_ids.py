@@ -28,11 +28,15 @@ _WHAT = {
 _NAMES = re.compile(rb'"(?:previous_response_id|conversation|container|container_id|file_ids?)"')
 _QUICK = (b'"previous_response_id"', b'"conversation"', b'"container', b'"file_id')
 """What any of these names begins with: most bodies have none, and this is how that is found out at once."""
-_ID = re.compile(rb'"([^"\\]{1,%d})"' % ID_MAX)
+_SHAPE = rb"(?:resp|conv|cntr|container|file|assistant)[_-]"
+"""How the ids of providers begin. Tools have fields of these names too: `{"container": "web"}` is none of them."""
+_ID = re.compile(rb'"(%b[^"\\]{1,%d})"' % (_SHAPE, ID_MAX))
+# White space is bounded: from each of many names, a long run of it would be searched again.
 _ONE = re.compile(
-    rb'\s*:\s*(?:"([^"\\]{1,%d})"|\{[^\\]{0,600}?"id"\s*:\s*"([^"\\]{1,%d})")' % (ID_MAX, ID_MAX)
+    rb'\s{0,8}:\s{0,8}(?:"(%b[^"\\]{1,%d})"|\{[^\\]{0,600}?"id"\s{0,8}:\s{0,8}"(%b[^"\\]{1,%d})")'
+    % (_SHAPE, ID_MAX, _SHAPE, ID_MAX)
 )
-_MANY = re.compile(rb"\s*:\s*\[([^\]]{0,8192})\]")
+_MANY = re.compile(rb"\s{0,8}:\s{0,8}\[([^\]]{0,8192})\]")
 
 
 class KeptId(Struct, frozen=True):

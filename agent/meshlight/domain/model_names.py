@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterable
 
 LATEST = ":latest"
-_NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|moderation", re.IGNORECASE)
+_NO_CHAT = re.compile(
+    r"embed|rerank|bge-|whisper|tts|dall-e|diffusion|moderation|transcri|speech|image|davinci|babbage|realtime|\bsora|\bclip",
+    re.IGNORECASE,
+)
+"""In the names of models that can't chat; `try/choices.js` has the same."""
 _OTHER_USES = frozenset({"embeddings", "rerank", "image", "speech", "transcription"})
 """The capabilities of models that can't chat."""
 

@@ -6,7 +6,7 @@ a log or an error message goes through `sanitize` first.
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -23,9 +23,9 @@ _ESCAPE_SEQUENCES = re.compile(
 )
 """ECMA-48. A sequence that was cut off counts to the end of the text."""
 _OPEN_SEQUENCE = re.compile(
-    r"(?:\x1b\[[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*\x1b?|\x9b[0-?]*[ -/]*|\x1b[ -/]*)\Z"
+    r"\x1b\[[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*|\x9b[0-?]*[ -/]*|\x1b[ -/]*"
 )
-"""A sequence that the text ends in the middle of."""
+"""The whole of a sequence that is cut off."""
 _OPEN_MAX = 4_096
 """Characters of such a sequence that are held back at most."""
 _LINE_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
@@ -99,11 +99,11 @@ class StreamSanitizer:
     def feed(self, piece: str) -> str:
         """Return what of the text until now is safe to show and was not returned yet."""
         text = self._held + piece
-        unfinished = _OPEN_SEQUENCE.search(text)
         self._held = ""
-        if unfinished is not None:
-            self._held = text[unfinished.start() :]
-            text = text[: unfinished.start()]
+        last = next(iter(deque(_ESCAPE_SEQUENCES.finditer(text), maxlen=1)), None)
+        if last is not None and last.end() == len(text) and _OPEN_SEQUENCE.fullmatch(last[0]):
+            self._held = last[0]
+            text = text[: last.start()]
             if len(self._held) > _OPEN_MAX:
                 # Its introducer goes on standing for all of it.
                 self._held = self._held[:2]
@@ -221,10 +221,13 @@ COMPARED = 20
 LENGTH = 100
 """Characters of a name that are compared."""
 SIMILAR = 0.6
+SUGGESTED = 3
+PART_MIN = 3
+"""Characters with which a name's part stands for it: fewer are in too many names."""
 
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `names` that are similar to `name`, to suggest them in an error message."""
+    """Return up to three of `names` that are similar to `name` or hold it, to suggest them in an error message."""
     by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
     target = name[:LENGTH].lower()
     letters = Counter(target)
@@ -236,5 +239,9 @@ def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
             if common >= SIMILAR:
                 similar.append((common, candidate))
     similar.sort(key=lambda entry: -entry[0])
-    close = get_close_matches(target, [candidate for _, candidate in similar[:COMPARED]], n=3, cutoff=SIMILAR)
-    return tuple(by_lower[match] for match in close)
+    close = get_close_matches(
+        target, [candidate for _, candidate in similar[:COMPARED]], n=SUGGESTED, cutoff=SIMILAR
+    )
+    if len(target) >= PART_MIN:
+        close += [other for other in by_lower if target in other and other not in close]
+    return tuple(by_lower[match] for match in close[:SUGGESTED])

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from msgspec import Struct
+
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
-from meshlight.http_client.connection import Connection
+from meshlight.http_client.connection import Connection, Waiter
 from meshlight.http_client.connector import Connector, Resolver
 from meshlight.http_client.response import Headers, Reply, Response
 from meshlight.http_client.tunnel import TunnelConnector
@@ -32,6 +34,13 @@ class SendCounter(Protocol):
     """Counts how often a request was sent, also where nothing came of it."""
 
     sends: int
+
+
+class SentRequest(Struct, frozen=True):
+    """A request that was written without waiting, and who waits for its response now."""
+
+    connection: Connection
+    waiter: asyncio.Future[Response]
 
 
 class Upstream:
@@ -74,7 +83,7 @@ class Upstream:
         """The number of open connections, idle or busy."""
         return self._pool.open
 
-    async def send(
+    async def send(  # noqa: PLR0913 - most are given by name
         self,
         method: str,
         target: str,
@@ -85,21 +94,24 @@ class Upstream:
         resend: bool = True,
         connect_timeout_s: float | None = None,
         counter: SendCounter | None = None,
+        sent: SentRequest | None = None,
     ) -> Response:
         """Send a request and return its response once the final head has arrived.
 
         `headers` must not contain `host`, `content-length`, `transfer-encoding` or `connection`: those are added
         here. When a pooled connection ends before any byte of the response, the request is sent once more on a new
         one; `fresh` forbids pooled connections, and `resend=False` the second attempt. Each one is counted in
-        `counter`. The caller reads the response to its end or aborts it. Cancelling closes the connection. Raises
+        `counter`. `sent` is the same request, if `send_at_once` has sent it already. The caller reads the response
+        to its end or aborts it. Cancelling closes the connection. Raises
         BadRequest, ConnectError, ReadError or RemoteProtocolError.
         """
         head = self._head(method, target, headers, body)
-        connection = None if fresh else self._pool.acquire(monotonic())
+        connection = sent.connection if sent else None if fresh else self._pool.acquire(monotonic())
         while True:
             if connection is None:
                 connection = await self._connector.connect(connect_timeout_s or self._connect_timeout_s)
-            waiter = connection.begin(head, body, bodiless=method == "HEAD")
+            waiter = sent.waiter if sent else connection.begin(head, body, bodiless=method == "HEAD")
+            sent = None
             if counter is not None:
                 counter.sends += 1
             try:
@@ -113,6 +125,21 @@ class Upstream:
                 if lost.got_bytes or not lost.reused or not resend:
                     raise
             connection = None  # it was closing already: once more, on a new one
+
+    def send_at_once(self, start: bytes, body: bytes, waiter: Waiter) -> Connection | None:
+        """Send a POST on a connection of the pool, and return that; None where there is none, so nothing was sent.
+
+        `start` is from `start_of_post`. The response, or a ReadError if that connection was closing already, goes
+        to `waiter`.
+        """
+        connection = self._pool.acquire(monotonic())
+        if connection is not None:
+            connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body)
+        return connection
+
+    def start_of_post(self, target: str, headers: Headers) -> bytes:
+        """Return the head of a POST up to the length of its body; raises BadRequest like `send`."""
+        return self._head("POST", target, headers, b"").rpartition(b"content-length: ")[0]
 
     async def _first_response(self, connection: Connection, waiter: asyncio.Future[Response]) -> Response:
         """Await the first response on a new connection; while it is late, the pool has no idle connections.

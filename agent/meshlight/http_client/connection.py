@@ -35,6 +35,22 @@ class ConnectionOwner(Protocol):
         """The connection is closed."""
 
 
+class Waiter(Protocol):
+    """Who waits for a response: a future, or what would rather be called at once."""
+
+    def set_result(self, response: Response, /) -> None:
+        """The response's head has arrived."""
+
+    def set_exception(self, error: UpstreamError, /) -> None:
+        """There will be none."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def cancelled(self) -> bool:
+        """Whether the response is not wanted any more."""
+
+
 class Connection(asyncio.Protocol):
     """A connection to a backend; `peer_name` names it in errors ("127.0.0.1:8080")."""
 
@@ -75,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._peer_name = peer_name
         self._parser: Any = HttpResponseParser(self)
-        self._waiter: asyncio.Future[Response] | None = None
+        self._waiter: Waiter | None = None
         self._response: Response | None = None
         self._failure: UpstreamError | None = None  # why it is not usable any more
         self._headers: list[tuple[bytes, bytes]] = []
@@ -96,9 +112,15 @@ class Connection(asyncio.Protocol):
 
         A caller that is cancelled while waiting calls `abandon` with the future.
         """
+        waiter: asyncio.Future[Response] = self.loop.create_future()
+        self.begin_for(waiter, head, body, bodiless=bodiless)
+        return waiter
+
+    def begin_for(self, waiter: Waiter, head: bytes, body: bytes, *, bodiless: bool = False) -> None:
+        """Write a request whose response goes to `waiter`."""
         if self._failure is not None:  # the server closed, or sent something, before any request
             raise self._failure
-        waiter = self._waiter = self.loop.create_future()
+        self._waiter = waiter
         self._headers = []
         self._fed = 0
         self._is_busy = True
@@ -110,7 +132,10 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(head)
             self._transport.write(body)
-        return waiter
+
+    def wait_instead(self, waiter: Waiter) -> None:
+        """Have the response of the exchange that runs go to another one."""
+        self._waiter = waiter
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:
         """Close the connection, unless the exchange of `waiter` is over: it may carry another one by now."""

@@ -56,6 +56,7 @@ class Response:
         "_waiter",
         "first_byte_at",
         "headers",
+        "on_arrival",
         "reused",
         "sent_at",
         "status",
@@ -87,12 +88,36 @@ class Response:
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._push: Push | None = None
+        self.on_arrival: Callable[[], None] | None = None
+        """Called instead of waking a `read` when something has arrived, or the end; for a reader that never waits."""
         self._error: UpstreamError | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether the body has ended cleanly, so that the next `read()` returns the rest of it."""
         return self._source is None and self._error is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the body has broken off, so that a `read()` raises once it has returned what arrived before."""
+        return self._error is not None
+
+    def arrived(self) -> bytes:
+        """Return what has arrived and is not read yet; it stays unread."""
+        pieces = self._pieces
+        if len(pieces) > 1:
+            pieces[:] = [b"".join(pieces)]
+        return pieces[0] if pieces else b""
+
+    def take(self) -> bytes:
+        """Return what has arrived and is not read yet, without waiting for more."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if self.unread > HIGH_WATER and self._source is not None:
+            self._source.resume()
+        self.unread = 0
+        return data
 
     async def read(self, push: Push | None = None) -> bytes:
         """Return the body bytes that have arrived since the last call; `b""` at the clean end.
@@ -110,15 +135,7 @@ class Response:
             if self._error is not None:
                 raise self._error
             return b""
-        if len(pieces) == 1:
-            data = pieces.pop()
-        else:
-            data = b"".join(pieces)
-            pieces.clear()
-        if self.unread > HIGH_WATER and self._source is not None:
-            self._source.resume()
-        self.unread = 0
-        return data
+        return self.take()
 
     def abort(self) -> None:
         """Close the connection at once; a pending `read()` raises ReadError."""
@@ -148,6 +165,9 @@ class Response:
 
     def wake(self) -> None:
         """Notify a waiting reader."""
+        if self.on_arrival is not None:
+            self.on_arrival()
+            return
         waiter = self._waiter
         if waiter is None or waiter.done():
             return

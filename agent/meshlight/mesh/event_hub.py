@@ -130,11 +130,15 @@ class EventHub:
         """Remove this reader."""
         self._subscriptions.discard(subscription)
 
+    def end_streams(self) -> None:
+        """End every stream of now: who may follow the events has changed, so each reader has to ask again."""
+        for subscription in self._subscriptions:
+            subscription.end()
+
     def close(self) -> None:
         """End every stream, now and from now on."""
         self._ended = True
-        for subscription in self._subscriptions:
-            subscription.end()
+        self.end_streams()
 
     def _keep(self, frame: bytes) -> None:
         self._kept.append((self.seq, frame))

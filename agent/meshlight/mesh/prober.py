@@ -7,6 +7,7 @@ registry: each backend that is listed and enabled has a connection and is probed
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 
 from meshlight.backends.base import Probe
@@ -21,9 +22,9 @@ from meshlight.mesh.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
-SLOTS = 10
-"""Each backend is probed in one of so many slots of the period. A few probes at a time wake an idle machine far less
-often than one by one, and all at once would be a noticeable load."""
+SLOTS, PER_SLOT = 10, 5
+"""Each backend is probed in one of so many slots of the period, and a slot is used once the one before has so many.
+A few probes at a time wake an idle machine far less often than one by one, and all at once would be a load."""
 JITTER = 0.1
 """A backend that is probed seldom is probed up to this fraction later, and never earlier than it allows."""
 PROBE_SOON_GAP_S = 1.0
@@ -74,11 +75,13 @@ class Prober:
         self._is_busy = is_busy
         self._spread = spread
         self._schedules: dict[str, _Schedule] = {}
+        self._first_slot = int(spread() * SLOTS) % SLOTS
+        """By chance: machines that start together don't ask a server of all of them at the same moment."""
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
         if backend_id not in self._schedules:
-            schedule = _Schedule(int(self._spread() * SLOTS) * PERIOD_S / SLOTS)
+            schedule = _Schedule(self._free_slot() * PERIOD_S / SLOTS)
             self._schedules[backend_id] = schedule
             self._connections.check_now(backend_id)  # it may have been off: what is remembered may be stale
             self._start(backend_id, schedule)
@@ -145,6 +148,13 @@ class Prober:
         for backend_id in tuple(self._schedules):
             self.unwatch(backend_id)
         await asyncio.gather(*running, return_exceptions=True)
+
+    def _free_slot(self) -> int:
+        taken = Counter(round(schedule.phase * SLOTS / PERIOD_S) for schedule in self._schedules.values())
+        slots = [(self._first_slot + number) % SLOTS for number in range(SLOTS)]
+        return next(
+            (slot for slot in slots if taken[slot] < PER_SLOT), min(slots, key=lambda slot: taken[slot])
+        )
 
     def _start(self, backend_id: str, schedule: _Schedule) -> asyncio.Task[Probe]:
         if schedule.timer is not None:

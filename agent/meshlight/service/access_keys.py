@@ -9,12 +9,18 @@ from meshlight.storage.local_key import LocalKey
 
 
 class ServiceKeys:
-    """Implements `AccessKeys`; see there. `on_change` is called after each change. Writes run one after the other."""
+    """Implements `AccessKeys`; see there. Writes run one after the other.
 
-    def __init__(self, local: LocalKey, apps: AppKeys, on_change: Callable[[], None]) -> None:
+    `on_change` is called after each change, `on_replace` after the local key was replaced.
+    """
+
+    def __init__(
+        self, local: LocalKey, apps: AppKeys, on_change: Callable[[], None], on_replace: Callable[[], None]
+    ) -> None:
         self._local = local
         self._apps = apps
         self._on_change = on_change
+        self._on_replace = on_replace
         self._writing = asyncio.Lock()
 
     @property
@@ -35,6 +41,7 @@ class ServiceKeys:
         async with self._writing:
             await asyncio.to_thread(self._local.replace)
         self._on_change()
+        self._on_replace()
         return self._local.reveal()
 
     async def add(self, name: str) -> NewAppKey:

@@ -66,20 +66,20 @@ class Demo:
         async with self._lock:
             if self._ids:
                 return
-            process = self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                env=environment(HOLDS_STDIN),
-                limit=LINE_MAX,
-                **detached_options(),
-            )
             try:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=DEVNULL,
+                    env=environment(HOLDS_STDIN),
+                    limit=LINE_MAX,
+                    **detached_options(),
+                )
                 async with asyncio.timeout(START_S):
                     line = await process.stdout.readline() if process.stdout is not None else b""
                 listed = msgspec.json.decode(line, type=tuple[Listed, ...])
-            except (TimeoutError, ValueError, msgspec.MsgspecError) as error:
+            except (OSError, ValueError, msgspec.MsgspecError) as error:  # TimeoutError is an OSError
                 await self._end_process()
                 raise MeshlightError(
                     "The demo did not start.", "See whether it does in a terminal: meshlight demo"

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-BEAT_S: Final = 2.0
-"""How often the loop is checked."""
-MISSED_BEATS: Final = 5
+BEAT_S: Final = 5.0
+"""How often the loop is checked; each check wakes four threads of a machine that may be idle."""
+MISSED_BEATS: Final = 2
 """Checks in a row that fail before the loop counts as hanging. Checks are counted, not seconds: a machine that slept
 has missed one at most."""
 STUCK_S: Final = 25.0

@@ -1,5 +1,7 @@
 """The first run: what is kept of it, and the demo that it may start."""
 
+import msgspec
+
 from meshlight.domain.cloud_keys import PROVIDERS
 from meshlight.domain.welcome import KeyProvider, Progress, Step, WelcomeView
 from meshlight.service.demo import Demo
@@ -45,14 +47,4 @@ class FirstRun:
 
 def key_providers() -> tuple[KeyProvider, ...]:
     """Return the clouds whose keys are recognised, as page and terminal show them."""
-    return tuple(
-        KeyProvider(
-            label=one.label,
-            kind=one.kind,
-            url=one.url,
-            host=one.host,
-            key_page=one.key_page,
-            prefixes=one.prefixes,
-        )
-        for one in PROVIDERS
-    )
+    return msgspec.convert(PROVIDERS, tuple[KeyProvider, ...], from_attributes=True)

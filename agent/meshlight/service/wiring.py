@@ -58,11 +58,11 @@ from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.let_in import LetIn
 from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.access.sign_in import SignIn
 from meshlight.gateway.app import build_app
-from meshlight.gateway.control.apps import AppTexts
+from meshlight.gateway.control.app_text_source import AppTexts
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page, web_folder
-from meshlight.gateway.control.sign_in import SignIn
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
@@ -343,7 +343,7 @@ class Service:
                     "local_models": self._local,
                     "welcome": first_run,
                     "machine": Machine(self._updates, self._tell_settings, login),
-                    "access_keys": ServiceKeys(key, app_keys, self._tell_settings),
+                    "access_keys": ServiceKeys(key, app_keys, self._on_keys, self._hub.end_streams),
                     "sessions": self._sessions,
                     "sign_in": SignIn(self._let_in, self._port, lambda: self._events.has_programs),
                 },
@@ -517,6 +517,11 @@ class Service:
             self._sync.retry_secrets()
         if replace(before, backends=(), peers=()) != replace(config, backends=(), peers=()):
             self._tell_settings()
+
+    def _on_keys(self) -> None:
+        if self._app.lane is not None:
+            self._app.lane.forget_heads()
+        self._tell_settings()
 
     def _tell_settings(self) -> None:
         """Tell every page and the tray that the settings have changed."""

@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,19 +37,22 @@ class _Entry(Struct, frozen=True, kw_only=True):
 class AppKeys:
     """The keys in one file (mode 0600). `add` and `remove` block for as long as the disk takes.
 
-    A file that can't be read opens nothing: its keys are refused, and the log says so.
+    A file that can't be read opens nothing: its keys are refused, and the log says so. It is set aside at the next
+    change.
     """
 
     def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
         self._path = path
         self._wall = wall
         self._entries: dict[bytes, _Entry] = {}
+        self._is_broken = False
         try:
             found = msgspec.json.decode(read_capped(path), type=tuple[_Entry, ...])
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as error:
             log.warning("The keys of apps in %s can't be read: %s", path, type(error).__name__)
+            self._is_broken = True
             return
         self._entries = {bytes.fromhex(entry.sha256): entry for entry in found}
 
@@ -86,6 +90,10 @@ class AppKeys:
 
     def _save(self, entries: dict[bytes, _Entry]) -> None:
         try:
+            if self._is_broken:
+                with suppress(FileNotFoundError):
+                    self._path.replace(self._path.with_name(f"{self._path.name}.broken"))
+                self._is_broken = False
             write_atomic(self._path, msgspec.json.encode(tuple(entries.values())))
         except OSError as error:
             raise SecretError(

@@ -68,6 +68,21 @@ async def test_what_waits_inside_it_is_told_of_all_engines_and_clients() -> None
         )
 
 
+async def test_a_metric_without_end_is_none_and_is_read_in_no_time() -> None:
+    endless = b"".join(
+        # In quadratic time this would take hours.
+        b"vllm:num_requests_%b{} %b%bx\n" % (name, begin, part * 250_000)
+        for name, begin, part in (
+            (b"running", b"1.", b"0"),
+            (b"waiting", b"1", b" "),
+            (b"waiting", b"1 ", b"7"),
+        )
+    )
+    listed = answer({"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]})
+    async with recorded_backend(VLLM, {"/v1/models": listed, "/metrics": answer(endless)}) as engine:
+        assert (await engine.probe()).details == {"m": ModelDetail(loaded=True)}
+
+
 async def test_without_metrics_nothing_is_said_of_a_queue() -> None:
     listed = answer({"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]})
     answers = {"/v1/models": listed, "/metrics": answer(b"vllm:num_requests_waiting many\n\xff{} 3")}

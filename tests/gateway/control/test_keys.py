@@ -1,5 +1,6 @@
 """The local key can be replaced, and apps can have keys of their own, which open inference only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,6 +54,15 @@ async def test_a_name_is_needed_and_is_there_once(node: Node) -> None:
     )
     for name in ("", " ", "\u200b"):
         assert (await error_of(node, "POST", "/mesh/keys", 400, json={"name": name}))["param"] == "name"
+
+
+async def test_after_a_replacement_nobody_goes_on_following_the_events_by_the_old_key(node: Node) -> None:
+    async with node.http.stream("GET", "/mesh/events") as stream, asyncio.timeout(10):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        assert (await node.http.post("/mesh/keys/local/replace")).status_code == 200
+        assert [line async for line in lines], "it ends by itself"
+    assert (await node.http.get("/mesh/events")).status_code == 401
 
 
 async def test_after_a_replacement_the_old_key_and_other_pages_are_refused(

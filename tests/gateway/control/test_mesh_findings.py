@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from meshlight.domain.backend import Kind
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
+from servers.api_server import Answer, ApiServer, json_answer
 
 
 async def findings_of(node: Node) -> dict[str, Any]:
@@ -39,10 +41,28 @@ async def test_a_model_that_fails_is_told_until_it_is_good_again(tmp_path: Path)
         assert snapshot["light_reason"] == found["failing"]["evidence"]
 
 
+class OldVllm(ApiServer):
+    """A vLLM of a version whose fault is known."""
+
+    name = "study"
+    kind: Kind = "vllm"
+
+    def __init__(self) -> None:
+        models = {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "vllm"}]}
+        super().__init__(
+            {
+                ("GET", "/health"): Answer(),
+                ("GET", "/v1/models"): json_answer(models),
+                ("GET", "/version"): json_answer({"version": "0.11.0"}),
+            }
+        )
+
+
 async def test_an_engine_s_known_fault_is_worth_a_look_and_leaves_the_light_green(tmp_path: Path) -> None:
-    async with SimulatedEngine("vllm", "study") as engine, Node(tmp_path, [engine]) as node:
-        found = await findings_of(node)
-        assert found["fault"]["severity"] == "look"
-        assert found["fault"]["command"] == "pip install --upgrade vllm"
-        snapshot = (await node.http.get("/mesh/snapshot")).json()
-        assert (snapshot["light"], snapshot["findings"]) == ("green", 1)
+    with OldVllm() as engine:
+        async with Node(tmp_path, [engine]) as node:
+            found = await findings_of(node)
+            assert found["fault"]["severity"] == "look"
+            assert found["fault"]["command"] == "pip install --upgrade vllm"
+            snapshot = (await node.http.get("/mesh/snapshot")).json()
+            assert (snapshot["light"], snapshot["findings"]) == ("green", 1)

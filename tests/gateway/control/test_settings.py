@@ -48,6 +48,12 @@ async def test_the_name_and_the_search_are_set_and_the_rest_stays(node: Node) ->
     assert settings["config_file"] == str(node.config_file)
 
 
+async def test_a_blank_name_is_none(node: Node) -> None:
+    before = (await node.http.get("/mesh/settings")).json()["name"]
+    for name, found in ((" Lab ", "Lab"), ("   ", before)):
+        assert (await node.http.patch("/mesh/settings", json={"name": name})).json()["name"] == found
+
+
 async def test_opening_v1_takes_effect_at_once_and_leaves_mesh_closed(node: Node) -> None:
     bare = {"authorization": ""}
     assert (await node.http.get("/v1/models", headers=bare)).status_code == 401
@@ -124,6 +130,23 @@ async def test_a_folder_with_models_is_checked_and_the_field_is_named(node: Node
     assert changed["local"] == {"enabled": False, "folder": "", "folders": [str(tmp_path)]}
     changed = (await node.http.patch("/mesh/settings", json={"local": {"folders": []}})).json()
     assert changed["local"]["folders"] == []
+
+
+async def test_a_folder_for_downloads_need_not_be_there_but_must_be_a_path(
+    node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    wrong = {
+        "models": "no whole path",
+        "~nobody-of-this-name/models": "can't be used",
+        "/\0": "no whole path",
+        f"{tmp_path}/file": "is a file",
+    }
+    for folder, why in wrong.items():
+        error = await error_of(node, "PATCH", "/mesh/settings", 400, json={"local": {"folder": folder}})
+        assert (error["param"], why in error["message"]) == ("local.folder", True), folder
+    body = {"local": {"folder": f"{tmp_path}/nowhere"}}
+    assert (await node.http.patch("/mesh/settings", json=body)).status_code == 200
 
 
 async def test_a_change_is_told_to_every_page(node: Node) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +13,7 @@ from gateway.bad_requests import error_of
 from meshlight.domain.errors import OriginForbidden
 from meshlight.gateway.access.let_in import LetIn
 from meshlight.gateway.access.sessions import Sessions
-from meshlight.gateway.control.sign_in import SignIn
+from meshlight.gateway.access.sign_in import SignIn
 from node import Node
 
 ASK, ANSWER = "/mesh/session/request", "/mesh/session/request/answer"
@@ -109,10 +107,9 @@ async def test_a_program_of_another_user_of_this_machine_can_not_ask(
     clock = Clock()
     let_in = LetIn(Sessions(clock), clock, clock.later, lambda: None)
     sign_in = SignIn(let_in, 6374, lambda: True, lambda *_: owner)
-    request: Any = SimpleNamespace(scope={"client": ("127.0.0.1", 40_000)}, cookies={})
     if may_ask:
-        await sign_in.ask(request)
+        await sign_in.ask(("127.0.0.1", 40_000), "")
     else:
         with pytest.raises(OriginForbidden, match="another user"):
-            await sign_in.ask(request)
+            await sign_in.ask(("127.0.0.1", 40_000), "")
     assert bool(let_in.pending.code) is may_ask

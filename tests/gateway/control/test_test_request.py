@@ -57,7 +57,7 @@ async def test_a_trial_that_fails_says_why(node: Node, engine: SimulatedEngine) 
 async def test_a_trial_without_any_model_says_what_to_do(tmp_path: Path) -> None:
     async with Node(tmp_path) as node:
         error = await error_of(node, "POST", "/mesh/test", 404)
-        assert error["hint"].startswith("Get a small one with: meshlight models pull starter.")
+        assert error["hint"].startswith("`meshlight setup` gets a first one")
 
 
 def mesh(state: State = "healthy", **details: ModelDetail) -> Snapshot:

@@ -8,7 +8,7 @@ from gateway.rig import Rig
 from meshlight.domain.peers import Peer
 from meshlight.gateway.access.guard import PAGE_CHAT
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
-from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.relay import Begun, Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
@@ -28,7 +28,13 @@ class Stub(Relay):
         self.error = error
         self.requests: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+    async def run(
+        self,
+        inbound: InferenceRequest,
+        sink: Sink,
+        disconnect: DisconnectListeners,  # noqa: ARG002 - the relay's own
+        begun: Begun | None = None,  # noqa: ARG002 - the relay's own
+    ) -> None:
         self.requests.append(inbound)
         if self.error is not None:
             raise self.error

@@ -12,12 +12,13 @@ from faults.raw import RawBackend, chunked, complete, responds
 from gateway.rig import RecordedAnswer, Rig
 from meshlight.domain.backend import Kind
 from meshlight.domain.errors import BadRequest, RouteError
-from meshlight.domain.kept_ids import SCANNED_MAX
+from meshlight.domain.kept_ids import IDS_MAX, SCANNED_MAX
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.kept_state import KeptState
 from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.mesh.conversations import KEPT_MAX
 
 TYPE = b"content-type: application/json"
 PLAIN = complete(b'{"id": "msg_1", "type": "message", "content": []}', TYPE)
@@ -140,6 +141,25 @@ async def test_an_engine_that_ignores_a_name_is_not_bound_to_it(rooms: Rooms) ->
     for _ in range(4):
         await rooms.send("chat/completions", container="container_1")
     assert all(account.posts for account in rooms.accounts.values())
+
+
+def test_what_a_peer_names_moves_and_drives_out_nothing_of_ours() -> None:
+    kept, rig, sink = KeptState(Clock()), Rig(), RecordedAnswer()
+    own, theirs = (
+        rig.inbound("messages", "m", b'{"container":"container_%d"}' % number) for number in (1, 2)
+    )
+    guest = Peer(id="c" * 64, name="Cleo", url="", share_rings=("cloud",))
+    kept.watch(own, sink, b"{}", "east", "")
+    kept.watch(replace(own, guest=guest), sink, b"{}", "west", "")
+    kept.watch(replace(theirs, guest=guest), sink, b"{}", "west", "")
+    assert [one.owner for one in kept.owners(replace(theirs, guest=guest))] == [("west", "")]
+    assert kept.owners(theirs) == (), "a peer has said so, and nobody here"
+    for first in range(0, KEPT_MAX, IDS_MAX):
+        ids = b",".join(b'"file-%d"' % number for number in range(first, first + IDS_MAX))
+        flood = rig.inbound("messages", "m", b'{"file_ids":[%b]}' % ids)
+        kept.watch(replace(flood, guest=guest), sink, b"{}", "west", "")
+    for asks in (own, replace(own, guest=guest)):
+        assert [one.owner for one in kept.owners(asks)] == [("east", "")]
 
 
 def test_what_is_kept_is_not_taken_over_and_bounded() -> None:

@@ -102,7 +102,8 @@ def test_an_unknown_model_brings_near_names_and_aliases() -> None:
     assert isinstance(error, ModelNotFound)
     assert "Did you mean qwen3-8b?" in error.hint
     assert "coder" in no_such_model(snapshot, "codr").hint
-    assert no_such_model(snapshot, "zzz").hint == "GET /v1/models lists those there are."
+    assert "GET /v1/models" in no_such_model(snapshot, "zzz").hint
+    assert "`meshlight setup`" in no_such_model(mesh(), "zzz").hint
 
 
 def test_who_could_not_be_asked_is_named() -> None:

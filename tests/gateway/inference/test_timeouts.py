@@ -7,7 +7,7 @@ import pytest
 
 from fake_clock import Clock, FakeTimer, backend
 from meshlight.domain.backend import Backend
-from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer, FirstByteTimers
+from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer, FirstByteTimers, Waiting
 
 
 class Eye:
@@ -43,7 +43,7 @@ class Wait:
         self.loop = Loop()
         self.eye = Eye(self.loop)
         self.cancellation = Cancellation()
-        self.waiting: set[Cancellation] = set()
+        self.waiting: set[Waiting] = set()
         self.first_byte_timer = FirstByteTimer(
             backend("a", first_byte_s=first_byte_s),
             self.cancellation,

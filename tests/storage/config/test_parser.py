@@ -1,10 +1,20 @@
+from pathlib import Path
+
 import pytest
+from msgspec import Struct
 
 from meshlight.domain.backend import Backend, Kind, Ring
-from meshlight.domain.config import Config, DiscoverySettings, LocalModelSettings, LocalSettings
+from meshlight.domain.config import (
+    Config,
+    DiscoverySettings,
+    LanSettings,
+    LocalModelSettings,
+    LocalSettings,
+)
 from meshlight.domain.errors import BadAddress, ConfigError
+from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing, Rule
-from meshlight.storage.config.parser import read_config
+from meshlight.storage.config.parser import BackendEntry, ConfigEntries, read_config
 from storage.memory_storage import ring_for
 
 CLUSTER = '[[backends]]\nkind = "cluster"\nurl = "https://box"\naccess_key = "AKIA1"\n'
@@ -303,8 +313,37 @@ def test_no_backend_takes_the_id_of_this_machines_models() -> None:
     assert read_config(text, ring_for).backends[0].id == "this-machine-2"
 
 
+def test_the_lane_is_on_unless_it_is_switched_off() -> None:
+    assert read_config("", ring_for).lane
+    assert not read_config("lane = false\n", ring_for).lane
+
+
 def test_hosts_and_origins_that_are_allowed_are_read() -> None:
     text = 'allowed_hosts = ["mesh.example", "*.lan"]\nallowed_origins = ["http://localhost:3000"]\n'
     config = read_config(text, ring_for)
     assert config.allowed_hosts == ("mesh.example", "*.lan")
     assert config.allowed_origins == ("http://localhost:3000",)
+
+
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [
+        ("At the top, above the first table", ConfigEntries),
+        ("`[routing]`", Routing),
+        ("`[[routing.rules]]`", Rule),
+        ("`[[backends]]`", BackendEntry),
+        ("`[discovery]`", DiscoverySettings),
+        ("`[lan]`", LanSettings),
+        ("`[[peers]]`", Peer),
+        ("`[local]`", LocalSettings),
+        ("`[[local.models]]`", LocalModelSettings),
+    ],
+)
+def test_the_documentation_has_every_key_and_no_other(title: str, table: type[Struct]) -> None:
+    text = (Path(__file__).parents[3] / "docs/configuration.md").read_text(encoding="utf-8")
+    part = text.split(f"## {title}\n")[1].split("\n## ")[0]
+    columns = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    documented = [key.strip(" `") for column in columns for key in column.split(",")]
+    tables = {"routing", "discovery", "lan", "local", "backends", "peers", "models"}
+    has_parts = table in {ConfigEntries, LocalSettings}
+    assert sorted(documented) == sorted(set(table.__struct_fields__) - (tables if has_parts else set()))

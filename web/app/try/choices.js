@@ -5,7 +5,9 @@ import { RING_LABELS, RING_ORDER, statusOf } from "../map/status_styles.js";
 
 /** Entries that are listed at once. */
 export const LISTED_MAX = 120;
-const NO_CHAT = /embed|rerank|bge-|whisper|tts|dall-e|diffusion|moderation|image$|speech|transcription/i;
+/** In the names of models that can't chat, and their capabilities; `domain/model_names.py` has the same. */
+const NO_CHAT =
+  /embed|rerank|bge-|whisper|tts|dall-e|diffusion|moderation|transcri|speech|image|davinci|babbage|realtime|\bsora|\bclip/i;
 /** How a route may be, and which go first: a cold model of this machine before one of a cloud. @type {Record<string, [Status, number]>} */
 const WORDS = {
   loaded: ["healthy", 0],
@@ -41,7 +43,9 @@ function choiceOf(backend, model, local) {
     status: WORDS[word][0],
     rank: WORDS[word][1],
     sees: own?.sees_images || capabilities.includes("vision"),
-    chats: own ? own.purpose === "chat" : ![model, ...capabilities].some((what) => NO_CHAT.test(what)),
+    chats: own
+      ? own.purpose === "chat"
+      : (capabilities.length ? capabilities : [model]).some((w) => !NO_CHAT.test(w)),
   };
 }
 

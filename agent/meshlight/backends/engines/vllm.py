@@ -39,10 +39,11 @@ from meshlight.http_client.response import Reply
 
 _OWNER = "vllm"
 _GAUGE = re.compile(
-    rb"^vllm:num_requests_(running|waiting)(?:\{[^\n]*\})?[ \t]+(\d{1,9})(?:\.\d*)?[ \t]*(?:\d+)?\r?$",
+    rb"^vllm:num_requests_(running|waiting)(?:\{[^\n]*\})?"
+    rb"[ \t]{1,8}(\d{1,9})(?:\.\d{0,17})?(?:[ \t]{1,8}\d{1,17})?\r?$",
     re.MULTILINE,
 )
-"""A line for each model and engine of it."""
+"""A line for each model and engine of it. Its parts are bounded: a line without end would be split in every way."""
 
 
 class Vllm(BackendKind):

@@ -21,6 +21,7 @@ from meshlight.gateway.access.sessions import Sessions, read_cookie
 from meshlight.gateway.errors import error_response
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
+from meshlight.gateway.server.lane import Lane
 from meshlight.gateway.server.path_spelling import normalize_path
 
 INFERENCE_BYTES = 64 * 1024 * 1024
@@ -76,6 +77,8 @@ class Guard:
         free: frozenset[str] = frozenset(),
         is_app_key: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        self.lane: Lane[Any] | None = None
+        """What answers ordinary requests without a task; it asks `admits`."""
         self._app = app
         self._is_key = is_key
         self._is_app_key = is_app_key
@@ -116,8 +119,23 @@ class Guard:
             return self._app(scope, receive, send)
         return send({"type": "websocket.close", "code": 1008})
 
+    def admits(self, scope: Scope, settings: Config) -> bool | None:
+        """Whether a request of known size that comes from no page shows the key; None if it is not let through."""
+        try:
+            headers, is_inference, shows_key = self._judge(scope, settings, b"")
+            return None if self._check_body(headers, scope["path"], is_inference=is_inference) else shows_key
+        except MeshlightError:
+            return None
+
     def _check(self, scope: Scope, settings: Config, shared: bytes) -> int:
         """Raise the error for a refused request; return the limit for a body whose size is not known, else 0."""
+        headers, is_inference, shows_key = self._judge(scope, settings, shared)
+        if shows_key:
+            _confirm_key(scope)
+        return self._check_body(headers, scope["path"], is_inference=is_inference)
+
+    def _judge(self, scope: Scope, settings: Config, shared: bytes) -> tuple[WatchedHeaders, bool, bool]:
+        """Check all but the body; return the headers, whether it is inference, whether key or session was shown."""
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _WATCHED:
@@ -140,9 +158,10 @@ class Guard:
         if wants_key and not self._has_key(headers, is_inference=is_inference):
             raise _refused_key(headers)
         requires_key = settings.require_key or not (is_inference or path == "/metrics")
-        if self._check_key(headers, method, path, requires_key=requires_key, is_inference=is_inference):
-            _confirm_key(scope)
-        return self._check_body(headers, path, is_inference=is_inference)
+        shows_key = self._check_key(
+            headers, method, path, requires_key=requires_key, is_inference=is_inference
+        )
+        return headers, is_inference, shows_key
 
     def _check_body(self, headers: WatchedHeaders, path: str, *, is_inference: bool) -> int:
         """Refuse a body that is too large or of the wrong type; return what `_check` does."""

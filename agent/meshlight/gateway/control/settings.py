@@ -91,6 +91,8 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         fields = _changed_fields(self)
         fields.pop("key_storage", None)
         fields.pop("lan", None)
+        if isinstance(self.name, str):
+            fields["name"] = self.name.strip()
         if isinstance(self.routing, RoutingPatch):
             if isinstance(self.routing.rules, tuple):
                 for number, rule in enumerate(self.routing.rules):
@@ -222,18 +224,18 @@ def check_folders(changed: ModelFoldersPatch, config: Config) -> None:
             if folder not in config.local.folders:
                 _check_folder(f"local.folders[{number}]", folder, os.R_OK | os.X_OK)
     if isinstance(changed.folder, str) and changed.folder not in {"", config.local.folder}:
-        path = Path(changed.folder).expanduser()
-        if path.exists() or not path.is_absolute():
-            _check_folder("local.folder", changed.folder, os.R_OK | os.W_OK | os.X_OK)
+        _check_folder("local.folder", changed.folder, os.R_OK | os.W_OK | os.X_OK, may_lack=True)
 
 
-def _check_folder(field: str, folder: str, access: int) -> None:
+def _check_folder(field: str, folder: str, access: int, *, may_lack: bool = False) -> None:
     shown = repr(folder[:200])
     try:
         path = Path(folder).expanduser()
         if "\0" in folder or not path.is_absolute():
             raise BadRequest(f"{field}: {shown} is no whole path.", "Begin with / or ~.", field)
         if not path.exists():
+            if may_lack:
+                return
             raise BadRequest(
                 f"{field}: there is no folder {shown}.", "Create it, or correct the path.", field
             )

@@ -1,7 +1,5 @@
 """`/mesh/session/request`: a browser without a key asks to be let in, and the tray answers (`access/let_in.py`)."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Annotated
 
 from litestar import Controller, Request, Response, get, post
@@ -10,16 +8,13 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta, Struct
 
-from meshlight.backends.socket_owner import is_own, read_connection_owner
 from meshlight.domain.api_types import PendingSignIn
-from meshlight.domain.errors import OriginForbidden
-from meshlight.gateway.access.let_in import COOKIE, PATH, LetIn, asking_cookie
+from meshlight.gateway.access.let_in import COOKIE, PATH, asking_cookie
 from meshlight.gateway.access.sessions import set_cookies
+from meshlight.gateway.access.sign_in import SignIn, SignInAsked
 from meshlight.gateway.control.openapi import documented_errors
 
 AnyRequest = Request[object, object, State]
-OwnerOf = Callable[[str, int, int], int | None]
-"""Returns whose program is at a local address and port that is connected to a port here; None if unknown."""
 
 
 class SignInCode(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,50 +23,10 @@ class SignInCode(Struct, frozen=True, forbid_unknown_fields=True):
     code: Annotated[str, Meta(pattern="^[0-9]{4}$")]
 
 
-class SignInAsked(Struct, frozen=True, kw_only=True):
-    """What the browser shows while it waits; `tray` says whether a tray is there to answer."""
-
-    code: str
-    left_s: float
-    tray: bool
-
-
 class SignInAnswer(Struct, frozen=True, kw_only=True):
     """Whether the browser has been let in."""
 
     allowed: bool
-
-
-class SignIn:
-    """Lets only browsers of this user ask; `has_tray` tells whether a program such as the tray follows the events."""
-
-    def __init__(
-        self,
-        let_in: LetIn,
-        port: int,
-        has_tray: Callable[[], bool],
-        owner_of: OwnerOf = read_connection_owner,
-    ) -> None:
-        self.let_in = let_in
-        self._port = port
-        self._has_tray = has_tray
-        self._owner_of = owner_of
-
-    async def ask(self, request: AnyRequest) -> Response[SignInAsked]:
-        """Begin a request, and bind it to the browser by a cookie."""
-        client = request.scope["client"]
-        if client is not None:
-            owner = await asyncio.to_thread(self._owner_of, client[0], client[1], self._port)
-            if not is_own(owner):
-                raise OriginForbidden(
-                    "A program of another user of this machine can't ask to be let in.",
-                    "Run Meshlight as yourself, or paste its key.",
-                )
-        token, pending = self.let_in.ask(request.cookies.get(COOKIE, ""))
-        answer = SignInAsked(code=pending.code, left_s=pending.left_s, tray=self._has_tray())
-        response = Response(answer)
-        response.headers["set-cookie"] = asking_cookie(token)
-        return response
 
 
 SignInDep = NamedDependency[SkipValidation[SignIn]]
@@ -94,7 +49,10 @@ class SignInController(Controller):
 
         One browser can ask at a time, for a minute. The answer sets a cookie, without which nobody gets the session.
         """
-        return await sign_in.ask(request)
+        token, asked = await sign_in.ask(request.scope["client"], request.cookies.get(COOKIE, ""))
+        response = Response(asked)
+        response.headers["set-cookie"] = asking_cookie(token)
+        return response
 
     @post(
         "/answer",

@@ -177,7 +177,7 @@ def chat_model(snapshot: Snapshot) -> str:
     if not names:
         raise NotFound(
             "There is no model to try yet.",
-            "Get a small one with: meshlight models pull starter. Or start a local engine, or add a backend.",
+            "`meshlight setup` gets a first one; `meshlight models pull starter` a small one at once.",
         )
     return max(names, key=lambda model: _readiness(snapshot, model))
 

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from meshlight.domain.errors import ContextExceeded, MeshlightError, NoModelInBody, NotFound, RouteError
 from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.gateway.access.guard import PAGE_CHAT
-from meshlight.gateway.errors import error_response, protocol_of, unexpected
+from meshlight.gateway.errors import ErrorResponse, error_response, protocol_of, unexpected
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold
-from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.relay import Begun, Relay
 from meshlight.gateway.inference.request import GUEST, ClientLeft, InferenceRequest, expect, read_request
 from meshlight.gateway.inference.sinks import AsgiSink
 from meshlight.gateway.models.ollama import Ollama
@@ -51,7 +51,7 @@ class Inference:
     """Answers lists of models from the catalog, and relays everything else."""
 
     def __init__(self, relay: Relay, catalog: ModelCatalog, ollama: Ollama) -> None:
-        self._relay = relay
+        self.relay = relay
         self._catalog = catalog
         self._ollama = ollama
         self._responses = ResponseMemory()
@@ -64,13 +64,24 @@ class Inference:
         except ClientLeft:
             return
         except MeshlightError as error:
-            response = error_response(error, path)
-            if isinstance(error, RouteError | ContextExceeded) and GUEST not in scope["extensions"]:
-                attempts = (b"x-meshlight-attempts", b"%d" % error.attempts)
-                response = replace(response, headers=(*response.headers, attempts, request_id()))
-            await response.send(send)
+            await _error(error, path, scope).send(send)
         except Exception as error:  # noqa: BLE001 - the last place where a fault of ours can become an answer
             await unexpected(error, path).send(send)
+
+    async def resume(self, begun: Begun, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app's
+        """Answer one request that was begun in the lane."""
+        path, extensions = scope["path"], scope["extensions"]
+        try:
+            sink = AsgiSink(send, extensions[OFFER])
+            await self.relay.run(begun.trial.inbound, sink, extensions[DISCONNECT], begun)
+        except MeshlightError as error:
+            await _error(error, path, scope).send(send)
+        except Exception as error:  # noqa: BLE001 - as above
+            await unexpected(error, path).send(send)
+
+    async def fail(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as above
+        """Tell the client of a fault of ours that came up in the lane."""
+        await unexpected(error, scope["path"]).send(send)
 
     async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         operation = _OPERATIONS.get(path[4:]) if path.startswith("/v1/") else None
@@ -83,7 +94,7 @@ class Inference:
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
             if operation == "responses":
                 inbound = replace(inbound, stored=self._responses.of(guest))
-            await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
+            await self.relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
         elif path.startswith("/api/"):
             found = await self._ollama.answer(path, scope, receive)
             if isinstance(found, InferenceRequest):
@@ -162,7 +173,7 @@ class Inference:
 
     async def _run(self, inbound: InferenceRequest, scope: Scope, send: Send) -> None:
         extensions = scope["extensions"]
-        await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
+        await self.relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
 
 
 class InferenceDispatch:
@@ -183,6 +194,14 @@ class InferenceDispatch:
             scope["path"], scope["raw_path"] = _CHAT, _CHAT.encode()
             return self._inference(scope, receive, send)
         return self._app(scope, receive, send)
+
+
+def _error(error: MeshlightError, path: str, scope: Scope) -> ErrorResponse:
+    response = error_response(error, path)
+    if isinstance(error, RouteError | ContextExceeded) and GUEST not in scope["extensions"]:
+        attempts = (b"x-meshlight-attempts", b"%d" % error.attempts)
+        response = replace(response, headers=(*response.headers, attempts, request_id()))
+    return response
 
 
 def _list_protocol(path: str, scope: Scope) -> str:

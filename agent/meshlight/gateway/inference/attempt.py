@@ -48,7 +48,7 @@ from meshlight.gateway.translation.passthrough import without_own_state
 from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fields, without_fields
 from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
-from meshlight.http_client.client import Headers, Reply, Response, Upstream
+from meshlight.http_client.client import Headers, Reply, Response, SentRequest, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
 
 READ_OPERATIONS = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
@@ -103,13 +103,15 @@ async def open_route(
     policy: RetryPolicy,
     cancellation: Cancellation,
     first_byte_timer: FirstByteTimer,
+    sent: SentRequest | None = None,
 ) -> StartedResponse | FailedAttempt:
     """Send the request on one route and wait for the first body byte.
 
     A wait that was cancelled because of the backend (it fell, the first byte came too late) is a FailedAttempt; any
-    other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
+    other cancellation goes on to the caller. `sent` is the request, if it was sent already. Raises BadRequest when
+    the body can't be read.
     """
-    runner = _AttemptRunner(inbound, score, link, node_id, policy)
+    runner = _AttemptRunner(inbound, score, link, node_id, policy, sent)
     started: StartedResponse | FailedAttempt | None = None
     try:
         started = await runner.run()
@@ -166,9 +168,7 @@ def build_upstream_request(
             dropped = (*dropped, *removed)
         path = f"/v1/{operation}"
     else:
-        path, body = inbound.target_for(model), inbound.body_for(model)
-        if operation in READ_OPERATIONS:
-            body = without_own_state(operation, body, kind.kind)
+        path, body = inbound.target_for(model), body_as_sent(inbound, model, link)
         if inbound.stored is not None:
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     template = link.template(operation)
@@ -188,6 +188,14 @@ def build_upstream_request(
     return UpstreamRequest(upstream, upstream.target(path), headers, body, translator, dropped)
 
 
+def body_as_sent(inbound: InferenceRequest, model: str, link: BackendConnection) -> bytes:
+    """Return the body for a backend that speaks the client's protocol, with the route's `model`."""
+    body = inbound.body_for(model)
+    if inbound.operation in READ_OPERATIONS:
+        body = without_own_state(inbound.operation, body, link.kind.kind)
+    return body
+
+
 class _AttemptRunner:
     """One request on its way to one backend, and the answer to it."""
 
@@ -204,6 +212,7 @@ class _AttemptRunner:
         "_node_id",
         "_place",
         "_policy",
+        "_sent",
         "_without",
         "is_sent",
         "response",
@@ -217,7 +226,9 @@ class _AttemptRunner:
         link: BackendConnection,
         node_id: str,
         policy: RetryPolicy,
+        sent: SentRequest | None,
     ) -> None:
+        self._sent = sent
         self._inbound = inbound
         self._model = score.model
         self._place = score.place
@@ -276,6 +287,7 @@ class _AttemptRunner:
                     upstream_request.body,
                 )
             self.is_sent = True
+            sent, self._sent = self._sent, None
             try:
                 self.response = response = await upstream_request.upstream.send(
                     "POST",
@@ -285,6 +297,7 @@ class _AttemptRunner:
                     fresh=self._policy.new_connection,
                     resend=self._policy.resend,
                     counter=self,
+                    sent=sent,
                 )
             except ConnectError as unreached:
                 await self._start_again(unreached)

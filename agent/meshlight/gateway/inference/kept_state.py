@@ -4,7 +4,8 @@ A response that is continued, a conversation, a container of code, a file: an ac
 that names one goes to the backend that has it, or is answered with who that is. Which one it is shows in the answers:
 an answer that names such an id was made by the backend that keeps it, and a backend that answered a request that
 named one has it (files are uploaded past Meshlight: such an upload names no model). Ids are kept as hashes, for a
-day, the latest 10,000; of one that is not known, nothing is decided.
+day, the latest 10,000; of one that is not known, nothing is decided. What peers name is remembered apart, and for
+peers alone: nothing that they send moves a request of this machine, or drives out what it needs.
 
 Engines keep nothing of the kind, and some ignore what they don't know: from their answers, nothing is learned.
 """
@@ -53,7 +54,8 @@ class KeptState:
     """Which backend keeps what; for the event loop's thread."""
 
     def __init__(self, clock: Clock) -> None:
-        self._owners = Conversations(clock, KEPT_S)
+        self._own = Conversations(clock, KEPT_S)
+        self._of_peers = Conversations(clock, KEPT_S)
         self.is_empty = True
         """Whether nothing was ever learned: then no request needs a look."""
 
@@ -64,18 +66,23 @@ class KeptState:
         return tuple(
             KeptBy(kept.what, kept.field, owner)
             for kept in _named(inbound)
-            if (owner := self._owners.home(_hash(kept.id)))[0]
+            if (owner := self._owner(_hash(kept.id), is_guest=inbound.guest is not None))[0]
         )
 
     def watch(self, inbound: InferenceRequest, sink: Sink, first: bytes, backend: str, place: str) -> Sink:
         """Learn from a good answer that begins; returns the sink for it, which also reads the rest if need be."""
         if inbound.operation not in STATEFUL or inbound.content_type != JSON:
             return sink
+        is_guest = inbound.guest is not None
+
+        def record(found: bytes) -> None:
+            self._record(found, backend, place, is_guest=is_guest)
+
         if inbound.operation == "responses" and (made := _MADE.search(first, 0, _HEAD)):
-            self._record(made[1], backend, place)
+            record(made[1])
         for kept in _named(inbound):
             if kept.field != "previous_response_id":  # some ignore one that they don't know
-                self._record(kept.id, backend, place)
+                record(kept.id)
         body = (
             inbound.body
             if len(inbound.body) <= LARGE
@@ -83,18 +90,23 @@ class KeptState:
         )
         if not any(name in body for name in _TOOLS):
             return sink
-        return _WatchingSink(sink, lambda found: self._record(found, backend, place))
+        return _WatchingSink(sink, record)
 
     def forget(self, backend: str) -> None:
         """Forget a removed backend."""
-        self._owners.forget(backend)
+        self._own.forget(backend)
+        self._of_peers.forget(backend)
 
-    def _record(self, found: bytes, backend: str, place: str) -> None:
+    def _owner(self, mark: bytes, *, is_guest: bool) -> tuple[str, str]:
+        own = self._own.home(mark)
+        return self._of_peers.home(mark) if is_guest and not own[0] else own
+
+    def _record(self, found: bytes, backend: str, place: str, *, is_guest: bool) -> None:
         """Remember who keeps something; what another one is known to keep stays there, whoever else names it."""
         mark = _hash(found)
-        if self._owners.home(mark) in {("", ""), (backend, place)}:
+        if self._owner(mark, is_guest=is_guest) in {("", ""), (backend, place)}:
             self.is_empty = False
-            self._owners.record(mark, backend, place)
+            (self._of_peers if is_guest else self._own).record(mark, backend, place)
 
 
 class _WatchingSink:

@@ -56,6 +56,13 @@ async def read_prompt(inbound: InferenceRequest) -> Reading:
     return await in_thread_if_large(len(inbound.body), _read, inbound)
 
 
+def read_small_prompt(inbound: InferenceRequest) -> Reading:
+    """Do the same at once, for a body that is small enough for that."""
+    if inbound.operation not in CONVERSES or inbound.content_type != JSON:
+        return _NOTHING
+    return _read(inbound)
+
+
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
     return max((int(found) for part in _ends(body) for found in _ANSWER.findall(part)), default=0)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.large_work import LARGE, in_thread_if_large
@@ -22,7 +23,12 @@ from meshlight.domain.peers import shared_id
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.inference.attempt import StartedResponse, open_route
+from meshlight.gateway.inference.attempt import (
+    StartedResponse,
+    UpstreamRequest,
+    build_upstream_request,
+    open_route,
+)
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
@@ -45,13 +51,20 @@ from meshlight.gateway.inference.route_errors import (
 )
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
-from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer, FirstByteTimers
+from meshlight.gateway.inference.timeouts import (
+    Cancellation,
+    Cause,
+    FirstByteTimer,
+    FirstByteTimers,
+    Waiting,
+)
 from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.http_client.client import Headers
+from meshlight.http_client.client import Headers, SentRequest
 from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
@@ -69,7 +82,7 @@ _STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
 """The same for a place behind a backend: a request that waits there for its first byte was let in."""
 _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and still answers: better than none, once the healthy ones have failed."""
-_RECORDED = frozenset({"engine", "local"})
+RECORDED = frozenset({"engine", "local"})
 """The groups whose servers do not keep responses themselves."""
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
@@ -84,6 +97,47 @@ def _attempts(number: int) -> tuple[bytes, bytes]:
 
 
 _ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
+
+
+class RouteTrial:
+    """One request at one route, from its reservation until `Relay.close`."""
+
+    __slots__ = ("choice", "inbound", "is_cold", "link", "score", "started_at", "ticket")
+
+    def __init__(
+        self,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        choice: Choice | None,
+        link: BackendConnection,
+        ticket: Ticket,
+        started_at: float,
+        *,
+        is_cold: bool,
+    ) -> None:
+        self.inbound = inbound
+        self.score = score
+        self.choice = choice
+        self.link = link
+        self.ticket = ticket
+        self.started_at = started_at
+        self.is_cold = is_cold
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """A request that was begun in the lane, and goes on in a task."""
+
+    trial: RouteTrial
+    since: float
+    """When it was sent, in seconds of the event loop."""
+    sent: SentRequest | None = None
+    """The request, while nothing of the answer has been passed on."""
+    started: StartedResponse | None = None
+    """The answer whose beginning has been passed on."""
+    tap: UsageTap | None = None
+    """What has been passed on of it."""
+    cause: Cause | None = None
+    """Why the wait is over, if it is."""
 
 
 class Relay:
@@ -117,26 +171,33 @@ class Relay:
         self._chooser = RouteChooser(
             registry, traffic, RouteMemory(traffic, clock) if memory is None else memory, clock
         )
-        self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
+        self._waiting: dict[tuple[str, str], set[Waiting]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
-        self._timers: FirstByteTimers | None = None
+        self.timers: FirstByteTimers | None = None
+        """The waits for a first byte, since there was one."""
         registry.listen(self._on_change)
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:
-        """Answer one request through `sink`.
+    async def run(
+        self,
+        inbound: InferenceRequest,
+        sink: Sink,
+        disconnect: DisconnectListeners,
+        begun: Begun | None = None,
+    ) -> None:
+        """Answer one request through `sink`; go on with it if it was `begun`.
 
         Raises ModelNotFound, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
         """
-        if self._calls.is_watching and inbound.guest is None:
-            self._calls.notice(request_header(inbound.headers, b"user-agent"))
-        self._admit(inbound)
-        self._traffic.start()
-        self._budget.record_request(self._clock())
+        if begun is None:
+            self._admit(inbound)
+            self._count(inbound, self._clock())
         outcome: Outcome = "failed"
         cancellation = Cancellation()
         disconnect.add(cancellation.client_left)
+        if begun is not None and begun.cause is not None:
+            cancellation.fire(begun.cause)
         try:
-            outcome = await self._try_routes(inbound, sink, cancellation)
+            outcome = await self._try_routes(inbound, sink, cancellation, begun)
         except asyncio.CancelledError:
             outcome = "cancelled"
             if cancellation.cause != "left" or cancellation.settle() is None:
@@ -144,6 +205,58 @@ class Relay:
         finally:
             disconnect.discard(cancellation.client_left)
             self._traffic.end(outcome)
+
+    # What the lane does with a request that needs no task: the same as `run`, without waiting.
+
+    def at_once(self, inbound: InferenceRequest) -> RouteScore | Choice | None:
+        """Return the route of a request that may be sent now; None for one that has to wait, or to be explained."""
+        if self._is_paused() or inbound.visited or inbound.is_costly:
+            return None
+        found = self._chooser.at_once(inbound, self._turn + 1)
+        if found is None:
+            return None
+        score = found if isinstance(found, RouteScore) else found.score
+        if (
+            self._queue is not None
+            and score.facts.slots is not None
+            and self._queue.is_full(score.backend, score.place, score.model)
+        ):
+            return None
+        return found
+
+    def link_of(self, score: RouteScore) -> BackendConnection:
+        """Return the connection of a route."""
+        return self._links.put(self._registry.node(score.backend).backend)
+
+    def build(self, inbound: InferenceRequest, model: str, link: BackendConnection) -> UpstreamRequest:
+        """Return the request for a backend that speaks the client's protocol."""
+        made = build_upstream_request(inbound, model, link, None, self._node_id, translated=False)
+        if isinstance(made, Immediate):
+            raise TypeError("What is passed on has no answer of our own.")
+        return made
+
+    def begin(
+        self, inbound: InferenceRequest, found: RouteScore | Choice, link: BackendConnection
+    ) -> RouteTrial:
+        """Count a request that was sent, and reserve its route."""
+        now = self._clock()
+        self._count(inbound, now)
+        self._turn += 1
+        if isinstance(found, RouteScore):
+            return self._reserve(inbound, found, None, link, now)
+        return self._reserve(inbound, found.score, found, link, now)
+
+    def wait_of(self, trial: RouteTrial) -> tuple[FirstByteTimers, set[Waiting] | None]:
+        """Return what looks after a wait for a first byte, and the waits that may leave, if this one may."""
+        timers = self.timers or self._first_timers()
+        if not policy_for(is_costly=False, is_metered=trial.link.is_metered).may_leave:
+            return timers, None
+        return timers, self._waits_at(trial.link.backend.id, trial.score.place)
+
+    def end(self, trial: RouteTrial, outcome: Outcome) -> None:
+        """Count the end of a request, and of its only trial."""
+        self.close(trial, outcome)
+        self._traffic.end(outcome)
 
     def request_probe(self, backend: Backend) -> None:
         """Have a backend probed soon."""
@@ -171,16 +284,20 @@ class Relay:
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
 
-    async def _try_routes(self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation) -> Outcome:
-        self._turn += 1
-        if len(inbound.body) > LARGE:
-            inbound = await measured(inbound)
+    async def _try_routes(
+        self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation, begun: Begun | None
+    ) -> Outcome:
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
         stream: WaitingStream | None = None
         choice: Choice | None = None
         waited_s = 0.0
-        score = self._chooser.sole(inbound)
+        if begun is None:
+            self._turn += 1
+            inbound = inbound if len(inbound.body) <= LARGE else await measured(inbound)
+            score = self._chooser.sole(inbound)
+        else:
+            score, choice = begun.trial.score, begun.trial.choice
         if score is None:
             first = await self._chooser.first(inbound, self._turn)
             choice = first if isinstance(first, Choice) else None
@@ -188,7 +305,8 @@ class Relay:
         try:
             while score is not None:
                 if (
-                    self._queue is not None
+                    begun is None
+                    and self._queue is not None
                     and score.facts.slots is not None
                     and self._queue.is_full(score.backend, score.place, score.model)
                 ):
@@ -204,7 +322,10 @@ class Relay:
                     if choice is not None and score is not choice.score:
                         choice = replace(choice, score=score, why=FREE_SLOT)
                 tried.append(score)
-                result = await self._try_route(score, inbound, sink, cancellation, failures, choice, waited_s)
+                result = await self._try_route(
+                    score, inbound, sink, cancellation, failures, choice, waited_s, begun
+                )
+                begun = None
                 if not isinstance(result, FailedAttempt):
                     if failures and result == "ok":
                         self._record_doubtful(failures)
@@ -385,11 +506,13 @@ class Relay:
         return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
 
     def _name(self, inbound: InferenceRequest) -> str:
-        """Return what to call the sender of a request: a peer's name, or what a program calls itself."""
+        """Return what to call the sender of a request: a peer's name, or the app's."""
         if inbound.guest is not None:
             return sanitize_line(inbound.guest.name, NAME_MAX) or "a peer"
-        agent = request_header(inbound.headers, b"user-agent")[:NAME_MAX].partition(b"/")[0]
-        return sanitize_line(agent.decode("utf-8", "replace"), NAME_MAX) or "an app without a name"
+        from meshlight.domain.client_apps import caller_name  # noqa: PLC0415 - only for those that wait
+
+        agent = request_header(inbound.headers, b"user-agent")
+        return caller_name(agent, NAME_MAX) or "an app without a name"
 
     def _first_byte_s(self, score: RouteScore) -> float:
         return self._registry.node(score.backend).backend.first_byte_s
@@ -409,98 +532,166 @@ class Relay:
         cancellation: Cancellation,
         failures: Sequence[FailedAttempt],
         choice: Choice | None,
-        waited_s: float = 0.0,
+        waited_s: float,
+        begun: Begun | None,
     ) -> Outcome | FailedAttempt:
         """Try one route after `failures` elsewhere; return how it ended, or why it gave no answer."""
-        is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
-        link = self._links.put(self._registry.node(score.backend).backend)
-        backend, place = link.backend, score.place
-        started_at = self._clock()
-        ticket = self._reserve(score, choice, is_cold=is_cold, is_first=not failures, waited_s=waited_s)
+        if begun is None:
+            trial = self._reserve(
+                inbound,
+                score,
+                choice,
+                self.link_of(score),
+                self._clock(),
+                is_first=not failures,
+                waited_s=waited_s,
+            )
+        else:
+            trial = begun.trial
+        link, place = trial.link, score.place
         outcome: Outcome = "failed"
         try:
-            policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
-            timer = self._first_byte_timer(link, place, policy, cancellation)
-            started = await open_route(inbound, score, link, self._node_id, policy, cancellation, timer)
-            if isinstance(started, FailedAttempt):
-                return replace(started, place=place) if place else started
-            ticket.first_byte(self._clock() - started_at)
-            response = started.response
-            if (choice is not None or is_cold) and response.status < 300 and started.first:
-                self._chooser.record_first_byte(choice, score)
-            extra = self._headers(started, score, link, inbound, failures, choice)
-            if started.translator is None:
-                sink = sink if inbound.stored is None else await _recorded(sink, inbound, link, started)
-                sink = self._watched(sink, inbound, score, link, started)
+            if begun is None or begun.started is None:
+                policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
+                timer = self._first_byte_timer(
+                    link, place, policy, cancellation, None if begun is None else begun.since
+                )
+                started = await open_route(
+                    inbound,
+                    score,
+                    link,
+                    self._node_id,
+                    policy,
+                    cancellation,
+                    timer,
+                    None if begun is None else begun.sent,
+                )
+                if isinstance(started, FailedAttempt):
+                    return replace(started, place=place) if place else started
+                extra, tap = self.record_start(trial, started, failures), None
+                if started.translator is None:
+                    sink = sink if inbound.stored is None else await _recorded(sink, inbound, link, started)
+                    sink = self._watched(sink, inbound, score, link, started)
+            else:
+                started, extra, tap = begun.started, [], begun.tap
             tap = await stream_response(
                 started,
                 inbound.operation,
                 sink,
                 extra,
                 cancellation,
-                backend.idle_s,
+                link.backend.idle_s,
                 is_guest=inbound.guest is not None,
+                begun=tap,
             )
-            if response.status < 400:
-                outcome = "ok"
-                link.is_proven = True
-            self._record_success(backend.id, score)
-            counts = self._record_tokens(ticket, tap, inbound)
-            if counts is not None and len(inbound.body) >= LEARNED_FROM:
-                self._traffic.symptoms.prompt(backend.id, score.model, inbound.body, counts[0])
-                self._learn_size(inbound, link, score, counts)
-            if response.status < 300:
-                took_s = self._clock() - started_at
-                self._chooser.record_answer(choice, ticket, took_s, counts, tap, is_cold=is_cold)
-                self._chooser.record_kept(inbound, link.kind.kind, score)
+            outcome = self.record_end(trial, started.response.status, tap)
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
-            outcome = self._record_cancelled(ticket, cancellation, started_at)
+            outcome = self._record_cancelled(trial.ticket, cancellation, trial.started_at)
             raise
         finally:
-            ticket.close(outcome)
-            if self._queue is not None and score.model in self._queue.waiting_models:
-                self._queue.freed(score.model)
-            if place:
-                self._forget_if_unused(backend.id, place)
+            self.close(trial, outcome)
         return outcome
 
-    def _forget_if_unused(self, backend_id: str, place: str) -> None:
-        """Keep nothing of a place behind a backend for which nobody waits: places come and go."""
-        if not self._waiting.get((backend_id, place), True):
-            del self._waiting[backend_id, place]
+    def _count(self, inbound: InferenceRequest, now: float) -> None:
+        """Count a request that begins, and notice whose it is, while somebody wants to see that."""
+        if self._calls.is_watching and inbound.guest is None:
+            self._calls.notice(request_header(inbound.headers, b"user-agent"))
+        self._traffic.start()
+        self._budget.record_request(now)
 
     def _reserve(
-        self, score: RouteScore, choice: Choice | None, *, is_cold: bool, is_first: bool, waited_s: float
-    ) -> Ticket:
+        self,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        choice: Choice | None,
+        link: BackendConnection,
+        now: float,
+        *,
+        is_first: bool = True,
+        waited_s: float = 0.0,
+    ) -> RouteTrial:
         """Count a request in at the place it goes to, and keep why, where there was a choice."""
+        is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
         if choice is not None or is_cold or not is_first or waited_s or score.fallback:
             self._traffic.decisions.record(
                 decision(score, choice, is_cold=is_cold, is_first=is_first, waited_s=waited_s)
             )
-        return self._traffic.reserve(score.backend, score.model, score.place)
+        ticket = self._traffic.reserve(link.backend.id, score.model, score.place)
+        return RouteTrial(inbound, score, choice, link, ticket, now, is_cold=is_cold)
+
+    def record_start(
+        self, trial: RouteTrial, started: StartedResponse, failures: Sequence[FailedAttempt] = ()
+    ) -> list[tuple[bytes, bytes]]:
+        """Note that a route answers, after `failures` elsewhere; return the headers that are added to its answer."""
+        trial.ticket.first_byte(self._clock() - trial.started_at)
+        choice, score = trial.choice, trial.score
+        if (choice is not None or trial.is_cold) and started.response.status < 300 and started.first:
+            self._chooser.record_first_byte(choice, score)
+        return self._headers(started, score, trial.link, trial.inbound, failures, choice)
+
+    def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
+        """Note that an answer was passed on completely; return how that counts."""
+        link, score, inbound = trial.link, trial.score, trial.inbound
+        outcome: Outcome = "failed"
+        if status < 400:
+            outcome = "ok"
+            link.is_proven = True
+        self._record_success(link.backend.id, score)
+        counts = self._record_tokens(trial.ticket, tap, inbound)
+        if counts is not None and len(inbound.body) >= LEARNED_FROM:
+            self._traffic.symptoms.prompt(link.backend.id, score.model, inbound.body, counts[0])
+            self._learn_size(inbound, link, score, counts)
+        if status < 300:
+            self._chooser.record_answer(
+                trial.choice,
+                trial.ticket,
+                self._clock() - trial.started_at,
+                counts,
+                tap,
+                is_cold=trial.is_cold,
+            )
+            self._chooser.record_kept(inbound, link.kind.kind, score)
+        return outcome
+
+    def close(self, trial: RouteTrial, outcome: Outcome) -> None:
+        """Free what a trial occupied."""
+        score = trial.score
+        trial.ticket.close(outcome)
+        if self._queue is not None and score.model in self._queue.waiting_models:
+            self._queue.freed(score.model)
+        if score.place and not self._waiting.get((score.backend, score.place), True):  # places come and go
+            del self._waiting[score.backend, score.place]
 
     def _first_byte_timer(
-        self, link: BackendConnection, place: str, policy: RetryPolicy, cancellation: Cancellation
+        self,
+        link: BackendConnection,
+        place: str,
+        policy: RetryPolicy,
+        cancellation: Cancellation,
+        since: float | None,
     ) -> FirstByteTimer:
         """Return the timer that ends the wait for a first byte as soon as it is in vain."""
-        backend = link.backend
-        waiting = self._waiting.get((backend.id, place))
-        if waiting is None:
-            waiting = self._waiting[backend.id, place] = set()
         return FirstByteTimer(
-            backend,
+            link.backend,
             cancellation,
             _PlaceWatcher(self._registry, link, place) if place else self,
-            self._timers or self._first_timers(),
+            self.timers or self._first_timers(),
             may_leave=policy.may_leave,
-            waiting=waiting,
+            waiting=self._waits_at(link.backend.id, place),
+            since=since,
         )
 
+    def _waits_at(self, backend_id: str, place: str) -> set[Waiting]:
+        waiting = self._waiting.get((backend_id, place))
+        if waiting is None:
+            waiting = self._waiting[backend_id, place] = set()
+        return waiting
+
     def _first_timers(self) -> FirstByteTimers:
-        self._timers = FirstByteTimers(asyncio.get_running_loop())
-        return self._timers
+        self.timers = FirstByteTimers(asyncio.get_running_loop())
+        return self.timers
 
     def _headers(
         self,
@@ -534,7 +725,7 @@ class Relay:
         started: StartedResponse,
     ) -> Sink:
         """Return a sink that learns what the backend keeps itself, and names the model as it was asked for."""
-        if link.kind.group not in _RECORDED and started.response.status == 200:
+        if link.kind.group not in RECORDED and started.response.status == 200:
             sink = self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
         asked = inbound.head.model if inbound.named is None else inbound.named
         served_as = started.served_as or score.model
@@ -702,7 +893,7 @@ async def _recorded(
     sink: Sink, inbound: InferenceRequest, link: BackendConnection, started: StartedResponse
 ) -> Sink:
     """Return a sink that stores the response that passes through it, if the request asks for that."""
-    if inbound.stored is None or link.kind.group not in _RECORDED or started.response.status != 200:
+    if inbound.stored is None or link.kind.group not in RECORDED or started.response.status != 200:
         return sink
     recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if recorded is None else RecordingSink(sink, recorded)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
+from meshlight.backends.large_work import LARGE
 from meshlight.domain.account_limits import Limit, LimitKind
 from meshlight.domain.backend import Kind
 from meshlight.domain.choice import NO_PROMPT, Prompt
@@ -27,7 +28,7 @@ from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
 from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
 from meshlight.gateway.inference.kept_state import KeptBy, KeptState
-from meshlight.gateway.inference.prompt import Reading, keep_s_of, read_prompt
+from meshlight.gateway.inference.prompt import Reading, keep_s_of, read_prompt, read_small_prompt
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.gateway.inference.route_errors import no_guest_route, no_route, nothing_shared
 from meshlight.gateway.inference.streaming import UsageTap, read_timings
@@ -147,10 +148,30 @@ class RouteChooser:
         snapshot = self._registry.snapshot
         if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
             return self._anew(inbound, turn, reading)
+        return self._best_of(plan, reading, turn)
+
+    def at_once(self, inbound: InferenceRequest, turn: int) -> RouteScore | Choice | None:
+        """Return what `sole` or `first` would, where that takes no ranking and no thread; None elsewhere."""
+        if (score := self.sole(inbound)) is not None:
+            return score
+        known = self._plans.get((inbound.head.model, inbound.operation))
+        if known is None or inbound.guest is not None or len(inbound.body) > min(known[1], LARGE):
+            return None
+        plan = known[0]
+        if plan.snapshot is not self._registry.snapshot:
+            return None
+        if not self.kept.is_empty and self.kept.owners(inbound):
+            return None
+        return (
+            plan.scores[0] if len(plan.scores) == 1 else self._best_of(plan, read_small_prompt(inbound), turn)
+        )
+
+    def _best_of(self, plan: Plan, reading: Reading, turn: int) -> Choice:
+        """Return the best route of a plan."""
         prompt = self._prompt(reading, plan.scores[0].model)
         best = self._memory.choose(plan, prompt, turn)
         score, other = plan.scores[best.first], plan.scores[best.second]
-        why = why_first(best.step, score.facts, other.facts, route_name(snapshot.nodes, other))
+        why = why_first(best.step, score.facts, other.facts, route_name(plan.snapshot.nodes, other))
         return Choice(score, reading, prompt, _plain(why))
 
     def ranking(

@@ -35,6 +35,7 @@ SHOWN = 8
 """Routes named in one message."""
 AT_CHAT = "Ask for it at /v1/chat/completions; GET /v1beta/models lists those that Gemini's API reaches."
 """The hint for a model that is not Gemini's."""
+_LISTS_ALL = "`meshlight models` lists those there are, as GET /v1/models does."
 _ELSEWHERE = "Use a model of an engine that has it; GET /v1/models lists them all."
 _NOT_FOR_CLIENTS = frozenset({401, 403})
 """Refusals that are about our own key, not the client's."""
@@ -97,11 +98,11 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
     if off:
         hint = f"{', '.join(off[:SHOWN])} has it, but is switched off: switch it on to use it."
     elif close:
-        hint = f"Did you mean {' or '.join(close)}? GET /v1/models lists them all."
+        hint = f"Did you mean {' or '.join(close)}? {_LISTS_ALL}"
     elif snapshot.routes:
-        hint = "GET /v1/models lists those there are."
+        hint = _LISTS_ALL
     else:
-        hint = "No backend with a model is connected yet: start a local engine, or add a backend."
+        hint = "No backend has a model yet. `meshlight setup` gets a first one."
     if silent:
         hint += f" Not reached yet, so it may be there: {_joined(map(_state, silent))}"
     return ModelNotFound(title, hint)

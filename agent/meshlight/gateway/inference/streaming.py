@@ -15,7 +15,7 @@ from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.headers import to_client, to_guest
 from meshlight.gateway.inference.route_errors import BROKEN_OFF, for_guest
 from meshlight.gateway.inference.sinks import Sink
-from meshlight.gateway.inference.timeouts import Cancellation
+from meshlight.gateway.inference.timeouts import Cancellation, Waiting
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.http_client.client import Headers, Reply, Response
 
@@ -48,7 +48,7 @@ class StreamAborted(Exception):
         self.why = why
 
 
-class _SilenceTimer:
+class SilenceTimer:
     """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
 
     Noting a byte costs an assignment: when the one timer fires, it checks how long ago that was, and is set anew.
@@ -56,7 +56,7 @@ class _SilenceTimer:
 
     __slots__ = ("_cancellation", "_limit_s", "_loop", "_timer", "since")
 
-    def __init__(self, limit_s: float, cancellation: Cancellation) -> None:
+    def __init__(self, limit_s: float, cancellation: Waiting) -> None:
         self.since: float | None = None
         """Since when we wait for the backend; None while we do not."""
         self._limit_s = limit_s
@@ -65,9 +65,11 @@ class _SilenceTimer:
         self._timer = self._loop.call_later(limit_s, self._check)
 
     def begin(self) -> None:
+        """Wait for the backend from now on."""
         self.since = self._loop.time()
 
     def end(self) -> None:
+        """Stop: the answer has ended."""
         self._timer.cancel()
 
     def _check(self) -> None:
@@ -180,15 +182,22 @@ async def stream_response(
     idle_s: float,
     *,
     is_guest: bool = False,
+    begun: UsageTap | None = None,
 ) -> UsageTap:
     """Pass an answer on, byte for byte; a guest gets nothing of a backend's error texts and few of its headers.
 
     Returns the tap that knows the token counts. Raises StreamAborted when the backend breaks off or is silent for
-    `idle_s` seconds; the client has been shown that the answer is broken by then.
+    `idle_s` seconds; the client has been shown that the answer is broken by then. `begun` is the tap of an answer
+    whose head and first pieces were sent already.
     """
     response, piece = started.response, started.first
-    tap = UsageTap()
+    tap = begun or UsageTap()
     try:
+        if begun is not None:
+            piece = await _pump(response, None, sink, tap, cancellation, idle_s)
+            tap.feed(piece)
+            await sink.end(piece)
+            return tap
         if is_guest and response.status >= 400:
             public = for_guest(
                 Reply(response.status, response.headers, piece, elapsed_s=0.0, reused=False), operation
@@ -225,14 +234,14 @@ async def _why(started: StartedResponse, error: UpstreamError) -> str:
 
 async def _pump(
     response: Response | TranslatedResponse | ImmediateResponse,
-    piece: bytes,
+    piece: bytes | None,
     sink: Sink,
     tap: UsageTap,
     cancellation: Cancellation,
     idle_s: float,
 ) -> bytes:
-    """Pass on all pieces but the last, and return that one."""
-    silence = _SilenceTimer(idle_s, cancellation)
+    """Pass on all pieces but the last, and return that one; without a first `piece`, it is read first."""
+    silence = SilenceTimer(idle_s, cancellation)
 
     def push(data: bytes) -> bool:
         if not sink.offer(data):
@@ -247,9 +256,10 @@ async def _pump(
         return await response.read(push)
 
     try:
-        while piece:
-            tap.feed(piece)
-            await sink.write(piece)
+        while piece is None or piece:
+            if piece:
+                tap.feed(piece)
+                await sink.write(piece)
             silence.begin()
             piece = await read()
             silence.since = None

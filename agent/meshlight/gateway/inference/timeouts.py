@@ -62,6 +62,20 @@ class Cancellation:
             self.fire("left")
 
 
+class Waiting(Protocol):
+    """A request that waits for its first byte."""
+
+    def fire(self, cause: Cause) -> None:
+        """End the wait."""
+
+
+class Checked(Protocol):
+    """A wait that is looked at when it has taken a second."""
+
+    def check(self) -> None:
+        """Look whether the wait is in vain."""
+
+
 class HealthWatcher(Protocol):
     """What a waiting request needs to know of its backend's health."""
 
@@ -78,12 +92,12 @@ class FirstByteTimers:
     __slots__ = ("_is_set", "loop", "waits")
 
     def __init__(self, loop: Loop) -> None:
-        self.waits: dict[FirstByteTimer, float] = {}
+        self.waits: dict[Checked, float] = {}
         """Each with when it began, oldest first."""
         self.loop = loop
         self._is_set = False
 
-    def add(self, wait: "FirstByteTimer", now: float) -> None:
+    def add(self, wait: Checked, now: float) -> None:
         """Check a wait after a second, if it is still there."""
         self.waits[wait] = now
         if not self._is_set:
@@ -108,6 +122,7 @@ class FirstByteTimer:
     It fires `first-byte` at the backend's own limit, and `fell` if the request may leave (`may_leave`) and the
     backend was down at the start and still is. A backend that goes down meanwhile is noticed by the relay, which
     listens to the registry and knows the requests that may leave by `waiting`, where this one is until the end.
+    `since` is when the wait began, in seconds of the loop, if that was not now.
     """
 
     __slots__ = (
@@ -129,19 +144,22 @@ class FirstByteTimer:
         timers: FirstByteTimers,
         *,
         may_leave: bool,
-        waiting: set[Cancellation],
+        waiting: set[Waiting],
+        since: float | None = None,
     ) -> None:
         self._backend = backend
         self._cancellation = cancellation
         self._watcher = watcher
         self._may_leave = may_leave
         self._timers = timers
-        self._since = now = timers.loop.time()
+        now = timers.loop.time()
+        self._since = now if since is None else since
         self._timer: Timer | None = None
-        if backend.first_byte_s >= PROBE_AFTER_S:
+        if since is None and backend.first_byte_s >= PROBE_AFTER_S:
             timers.add(self, now)
         else:
-            self._timer = timers.loop.call_later(backend.first_byte_s, self.check)
+            first_s = min(PROBE_AFTER_S, backend.first_byte_s)
+            self._timer = timers.loop.call_later(max(self._since + first_s - now, 0.0), self.check)
         self._waiting = waiting
         if may_leave:
             waiting.add(cancellation)

@@ -27,6 +27,7 @@ from meshlight.gateway.server.admission import CONNECTION, ConnectionAdmission
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.deadline import Deadline
 from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
+from meshlight.gateway.server.lane import Lane, LaneHead
 from meshlight.gateway.server.limits import Limits
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 
@@ -43,9 +44,10 @@ RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 class GatewayState(ServerState):
     """What the connections of one server share."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, lane: Lane[Any] | None = None) -> None:
         super().__init__()
         self.limits = limits
+        self.lane = lane
         self.admission = ConnectionAdmission(limits)
         self.surplus: set[ClientConnection] = set()
         """Connections over the limit that still read their refusal."""
@@ -92,6 +94,11 @@ class ClientConnection(HttpToolsProtocol):
         self._ahead = bytearray()
         self._stage = Stage.BETWEEN
         self._ignores_input = False
+        self._lane = server_state.lane
+        self._from_start = b""
+        """What is being parsed, until the first head in it has been read."""
+        self._held: tuple[Lane[Any], LaneHead, RequestCycle] | None = None
+        """A request for the lane whose body is being parsed."""
         self._is_upgrading = False
         self._has_encoding = False
         self._method = ""
@@ -136,12 +143,18 @@ class ClientConnection(HttpToolsProtocol):
         """Parse received bytes; while a request is being answered, those of the next one wait unparsed."""
         if self._ignores_input:
             return
-        if self._stage is Stage.BETWEEN and self._running is not None:
-            self._ahead += data
-            if len(self._ahead) > AHEAD_BYTES:
-                self.flow.pause_reading()
-            return
+        if self._stage is Stage.BETWEEN:
+            if self._running is not None:
+                self._ahead += data
+                if len(self._ahead) > AHEAD_BYTES:
+                    self.flow.pause_reading()
+                return
+            if self._lane is not None and self._lane.is_on() and self._takes_lane(self._lane, data):
+                return
         self._feed(data)
+        self._from_start = b""
+        if self._held is not None:
+            self._decide(*self._held)
 
     def shutdown(self) -> None:
         """Close as soon as the running request is answered; the server is stopping."""
@@ -162,6 +175,55 @@ class ClientConnection(HttpToolsProtocol):
         """Close at once, to make room for another connection."""
         self.connections.discard(self)
         self.transport.abort()
+
+    def _takes_lane(self, lane: Lane[Any], data: bytes) -> bool:
+        """Have a whole request answered without a task, if it is ordinary in every way; False if nothing was done.
+
+        Its head is one that the parser has read before, but for the length of the body.
+        """
+        end = data.find(b"\r\n\r\n")
+        head = lane.find(data, end)
+        if head is None:
+            self._from_start = data
+            return False
+        if self.transport.is_closing():
+            return False
+        cycle = RequestCycle(head.scope, self, keep_alive=True, expects_continue=False)
+        cycle.more_body = False
+        if not self._begin_in_lane(lane, head, data[end + 4 :], cycle):
+            return False
+        self._running = cycle
+        self._deadline.lift()
+        return True
+
+    def _decide(self, lane: Lane[Any], head: LaneHead, cycle: RequestCycle) -> None:
+        """Answer a request whose head was read just now without a task, if its body has come as a whole."""
+        self._held = None
+        if cycle is not self._running:  # it was refused
+            return
+        is_alone = not (
+            cycle.more_body or self._waiting or self._ignores_input or self.transport.is_closing()
+        )
+        if not is_alone or not self._begin_in_lane(lane, head, cycle.body(), cycle):
+            self._start(cycle)
+        elif self._newest is cycle:
+            self._newest = None
+
+    def _begin_in_lane(self, lane: Lane[Any], head: LaneHead, body: bytes, cycle: RequestCycle) -> bool:
+        if not lane.begin(head, body, cycle, self):
+            return False
+        if not self.has_key:
+            if head.shows_key:
+                self.show_key()
+            else:
+                self.server_state.admission.request_started(self)
+        return True
+
+    def carry_on(self, cycle: RequestCycle, app: ASGIApp) -> None:
+        """Answer a request in a task."""
+        task = self.loop.create_task(cycle.run(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     # The parser, and what it calls.
 
@@ -274,7 +336,11 @@ class ClientConnection(HttpToolsProtocol):
         extensions: Any = {DISCONNECT: self.disconnect, OFFER: cycle.offer, CONNECTION: self}
         self.scope["extensions"] = extensions
         self._newest = cycle
-        if self._running is None:
+        lane, data, self._from_start = self._lane, self._from_start, b""
+        if lane is not None and data and (head := lane.look_at(cycle.scope, data)) is not None:
+            self._running = cycle
+            self._held = lane, head, cycle
+        elif self._running is None:
             self._start(cycle)
         else:
             self._waiting.appendleft(cycle)
@@ -335,9 +401,7 @@ class ClientConnection(HttpToolsProtocol):
         self._running = cycle
         if not self.has_key:
             self.server_state.admission.request_started(self)
-        task = self.loop.create_task(cycle.run(self.guarded_app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.carry_on(cycle, self.guarded_app)
 
     def _unfinished(self) -> list[RequestCycle]:
         """Return the request cycles that are not answered yet, oldest first."""

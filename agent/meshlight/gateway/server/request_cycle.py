@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -29,6 +30,9 @@ _BODILESS = frozenset({204, 304})
 _OVER: Scope = {}
 """The scope of a request that is over."""
 _INVALID = "A response header holds a character that no header may hold."
+
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Connection(Protocol):
@@ -110,6 +114,10 @@ class RequestCycle:
         if self._event is not None:
             self._event.set()
 
+    def body(self) -> bytes:
+        """Return what has been received of the request body."""
+        return b"".join(self._parts)
+
     def client_left(self) -> None:
         """Note that the client has disconnected: nothing more is read or written."""
         if not self.is_complete:
@@ -171,7 +179,7 @@ class RequestCycle:
         if message["type"] == "http.response.body" and self.is_started and not self.is_complete:
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
         elif message["type"] == "http.response.start" and not self.is_started:
-            self._send_head(message)
+            self._send_head(message["status"], message.get("headers", ()), message.get(CORS_HEADERS, ()))
         else:
             raise RuntimeError(f"{message['type']} can't be sent now.")
 
@@ -182,15 +190,29 @@ class RequestCycle:
         self._send_body(body, more=True)
         return True
 
-    def _send_head(self, message: Message) -> None:
+    # The same at once, for an answer that waits for nothing. Without `has_room`, it goes on in a task.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now leaves at once."""
+        return not (self._connection.flow.write_paused or self.disconnected)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        self._send_head(status, headers)
+
+    def end(self, last: bytes) -> None:
+        """Send the last piece of the body."""
+        self._send_body(last, more=False)
+
+    def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> None:
         """Build the head; it is written with the first piece of the body, or in this turn of the event loop."""
-        status: int = message["status"]
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length: int | None = None
         remaining: int | None = None
         chunked = False
         keep_alive = self.keep_alive and not self.more_body
-        for name, value in message.get("headers", ()):
+        for name, value in headers:
             lower = _names.get(name)
             if lower is None:
                 lower = _check_name(name)
@@ -201,7 +223,7 @@ class RequestCycle:
             elif name.lower() == b"connection":
                 keep_alive = keep_alive and b"close" not in value.lower()
         # The guard's only: what an application itself says about who may read an answer is never sent.
-        lines += [b"%b: %b\r\n" % header for header in message.get(CORS_HEADERS, ())]
+        lines += [b"%b: %b\r\n" % header for header in cors]
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             remaining = 0
         elif length is None:

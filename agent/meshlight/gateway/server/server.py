@@ -11,11 +11,14 @@ import uvicorn
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
+from meshlight.gateway.server.lane import HasLane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import BACKLOG
 
 CANCEL_S = 1.0
 """How long cancelled requests may take to clean up."""
+LOST_TURNS = 3
+"""Turns of the event loop from an abort until the task has begun in which a request of the lane then ends."""
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -53,7 +56,8 @@ class GatewayServer(uvicorn.Server):
         )
         super().__init__(config)
         self.limits = limits
-        self.server_state = GatewayState(limits)
+        has_lane: object = app
+        self.server_state = GatewayState(limits, has_lane.lane if isinstance(has_lane, HasLane) else None)
         self.ready = asyncio.Event()
         """Set once connections are accepted."""
         self._app = app
@@ -113,6 +117,8 @@ class GatewayServer(uvicorn.Server):
         await self._drain()
         for connection in (*self.server_state.connections, *self.server_state.surplus):
             connection.transport.abort()
+        for _ in range(LOST_TURNS):
+            await asyncio.sleep(0)
         tasks = [*self.server_state.tasks]
         for task in tasks:
             task.cancel()

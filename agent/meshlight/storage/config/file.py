@@ -81,6 +81,7 @@ _TOP_LEVEL = (
     "name",
     "require_key",
     "paused",
+    "lane",
     "key_storage",
     "notifications",
     "keep_history",

@@ -93,6 +93,7 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     notifications: bool = True
     keep_history: bool = True
     check_updates: bool = False
+    lane: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     routing: Routing = field(default_factory=Routing)
@@ -184,6 +185,7 @@ class _Reader:
             notifications=entries.notifications,
             keep_history=entries.keep_history,
             check_updates=entries.check_updates,
+            lane=entries.lane,
             allowed_hosts=self._allowed("allowed_hosts", entries.allowed_hosts, host_fault),
             allowed_origins=self._allowed("allowed_origins", entries.allowed_origins, origin_fault),
             routing=entries.routing,

@@ -1,0 +1,476 @@
+"""What is answered in the lane, what is left to a task from where it is, and what never enters it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from bench.upstream import ANSWER
+from faults.held import HeldEngine
+from faults.raw import RawBackend, chunked, complete, responds
+from gateway.local_gateway import KEY, LocalGateway, running
+from meshlight.domain.backend import Reason
+from meshlight.domain.config import Config
+from meshlight.domain.health import Unreached
+from meshlight.gateway.inference.context_guard import LEARNED_FROM
+from meshlight.gateway.inference.lane import HEADS_MAX, Lane
+from meshlight.gateway.server.limits import Limits
+from meshlight.mesh.traffic import Symptoms
+from servers.byte_server import chunk
+
+WAIT_S = 10.0
+CHAT = "/v1/chat/completions"
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"a word of the answer"}}]}\n\n'
+JSON = b"content-type: application/json"
+GOOD = complete(ANSWER, JSON)
+LAST = chunk(b"")
+
+
+class Client:
+    """One connection of a client."""
+
+    def __init__(self, gateway: LocalGateway) -> None:
+        self._port = int(gateway.url.rpartition(":")[2])
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def open(self, limit: int = 1 << 16) -> "Client":
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port, limit=limit)
+        return self
+
+    def send(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> None:
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]} | fields).encode()
+        lines = (
+            f"POST {path} HTTP/1.1",
+            f"host: 127.0.0.1:{self._port}",
+            f"authorization: Bearer {key}",
+            *headers,
+            f"content-length: {len(body)}",
+        )
+        self.writer.write("\r\n".join((*lines, "", "")).encode() + body)
+
+    async def answer(self) -> tuple[bytes, bytes]:
+        """Return head and body of an answer whose length is known."""
+        async with asyncio.timeout(WAIT_S):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            return head, await self.reader.readexactly(length)
+
+    async def until(self, mark: bytes) -> bytes:
+        async with asyncio.timeout(WAIT_S):
+            return await self.reader.readuntil(mark)
+
+    async def ask(self, *headers: str, **fields: Any) -> bytes:
+        self.send(*headers, **fields)
+        return (await self.answer())[0]
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[LocalGateway]:
+    async with running(None) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def client(gateway: LocalGateway) -> AsyncIterator[Client]:
+    client = await Client(gateway).open()
+    yield client
+    client.writer.close()
+
+
+def lane_of(gateway: LocalGateway) -> Lane:
+    assert gateway.lane is not None
+    return gateway.lane
+
+
+def numbers(gateway: LocalGateway) -> tuple[int, int]:
+    """Return how many requests were begun in the lane, and how many of those went on in a task."""
+    lane = lane_of(gateway)
+    return lane.begun, lane.handed_over
+
+
+def tally(gateway: LocalGateway) -> tuple[int, int, int, int]:
+    router = gateway.rig.traffic.router
+    assert router.in_flight == sum(gateway.rig.traffic.load.values()) == 0
+    return router.total, router.successful, router.failed, router.cancelled
+
+
+async def settled(gateway: LocalGateway, total: int) -> tuple[int, int, int, int]:
+    """Wait until so many requests have ended, and return the tally."""
+    router = gateway.rig.traffic.router
+    async with asyncio.timeout(WAIT_S):
+        while router.successful + router.failed + router.cancelled < total:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0)
+    return tally(gateway)
+
+
+async def test_once_the_route_is_known_a_request_needs_no_task(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        heads = [await client.ask("content-type: application/json", n=n) for n in (1, 20, 300)]
+        posts = [request.raw_headers for request in backend.posts]
+    assert numbers(gateway) == (2, 0)
+    assert tally(gateway) == (3, 3, 0, 0)
+    assert all(b"\r\nx-meshlight-backend: a\r\nx-meshlight-attempts: 1\r\n" in head for head in heads)
+    assert len({tuple(pair for pair in headers if pair[0] != b"content-length") for headers in posts}) == 1
+    work = gateway.rig.traffic.by_backend()["a"]
+    assert (work.tokens_in, work.tokens_out) == (27, 27)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/v1/messages"])
+async def test_each_ordinary_path_has_the_lane(gateway: LocalGateway, client: Client, path: str) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for _ in range(3):
+            assert (await client.ask(path=path)).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert [request.target for request in backend.posts] == [path] * 3
+    assert numbers(gateway) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "origin: http://evil.example",
+        "x-meshlight-via: elsewhere",
+        "content-encoding: gzip",
+        "content-type: multipart/form-data; boundary=x",
+        "connection: close",
+        "te: trailers",
+    ],
+)
+async def test_an_odd_head_takes_the_other_road(gateway: LocalGateway, client: Client, header: str) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        for _ in range(2):
+            other = await Client(gateway).open()
+            await other.ask(header)
+            await other.close()
+    assert numbers(gateway) == (0, 0)
+
+
+async def test_a_head_that_no_other_is_like_is_not_remembered(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for number in range(4):
+            await client.ask(f"traceparent: 00-{number}-1-01")
+        known = len(lane_of(gateway).heads)
+        for number in range(HEADS_MAX + 3):
+            await client.ask(f"accept: text/{number}")
+    assert numbers(gateway) == (3 + HEADS_MAX + 3, 0)
+    assert known == 0
+    assert len(lane_of(gateway).heads) <= HEADS_MAX
+
+
+async def test_settings_are_those_in_force(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        gateway.requires_key = False
+        for _ in range(2):
+            assert b" 200 " in await client.ask(key="wrong")
+        assert numbers(gateway) == (1, 0)
+        gateway.requires_key = True
+        assert b" 401 " in await client.ask(key="wrong")
+    assert numbers(gateway) == (1, 0)
+
+
+async def test_a_setting_switches_it_off() -> None:
+    async with (
+        running(None, Config(lane=False)) as gateway,
+        RawBackend("a", respond=responds(GOOD)) as backend,
+    ):
+        gateway.rig.add(backend)
+        client = await Client(gateway).open()
+        for _ in range(3):
+            await client.ask()
+        await client.close()
+        assert numbers(gateway) == (0, 0)
+        assert tally(gateway) == (3, 3, 0, 0)
+
+
+async def test_what_is_not_one_whole_request_takes_the_other_road(
+    gateway: LocalGateway, client: Client
+) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        client.send()
+        client.send()  # behind the first one, and so neither is alone
+        for _ in range(2):
+            assert b" 200 " in (await client.answer())[0]
+    assert numbers(gateway) == (0, 0)
+    assert tally(gateway) == (3, 3, 0, 0)
+
+
+async def test_a_stream_flows_without_a_task(gateway: LocalGateway, client: Client) -> None:
+    answer = chunked(EVENT, EVENT, b"data: [DONE]\n\n")
+    async with RawBackend("a", respond=responds(*answer)) as backend:
+        gateway.rig.add(backend)
+        for _ in range(3):
+            client.send(stream=True)
+            got = await client.until(b"0\r\n\r\n")
+            assert got.count(EVENT) == 2
+    assert numbers(gateway) == (2, 0)
+    assert tally(gateway) == (3, 3, 0, 0)
+
+
+class Piecewise(RawBackend):
+    """Sends its answers piece by piece, each when the test says so; None ends the connection."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, respond=self._play)
+        self.pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def _play(self, writer: asyncio.StreamWriter, _: object) -> None:
+        while (piece := await self.pieces.get()) is not None:
+            writer.write(piece)
+            if piece in {GOOD, LAST}:
+                return
+        writer.close()
+
+
+async def begun_stream(gateway: LocalGateway, client: Client, backend: Piecewise) -> None:
+    """Have a stream flow in the lane, after a request that made the route known."""
+    backend.pieces.put_nowait(GOOD)
+    gateway.rig.add(backend)
+    await client.ask()
+    backend.pieces.put_nowait(chunked(EVENT)[0] + chunk(EVENT))
+    client.send(stream=True)
+    await client.until(EVENT)
+    assert numbers(gateway) == (1, 0)
+
+
+async def held_in_lane(gateway: LocalGateway, client: Client, engine: HeldEngine) -> None:
+    """Have a request wait in the lane, after one that made the route known."""
+    client.send()
+    await engine.until_held(1)
+    engine.answer()
+    await client.answer()
+    client.send()
+    await engine.until_held(1)
+    assert numbers(gateway) == (1, 0)
+
+
+async def test_a_stream_that_breaks_off_ends_with_an_error_event(
+    gateway: LocalGateway, client: Client
+) -> None:
+    async with Piecewise("a") as backend:
+        await begun_stream(gateway, client, backend)
+        backend.pieces.put_nowait(chunk(EVENT))
+        backend.pieces.put_nowait(None)
+        assert b"The answer broke off" in await client.until(b"0\r\n\r\n")
+        assert await settled(gateway, 2) == (2, 1, 1, 0)
+    assert numbers(gateway) == (1, 1)
+    assert gateway.rig.registry.node("a").health.failures == 1
+    assert gateway.rig.prober.probed_soon == ["a"]
+
+
+async def test_a_client_that_leaves_ends_its_stream(gateway: LocalGateway, client: Client) -> None:
+    async with Piecewise("a") as backend:
+        await begun_stream(gateway, client, backend)
+        await client.close()
+        assert await settled(gateway, 2) == (2, 1, 0, 1)
+        backend.pieces.put_nowait(None)
+
+
+async def test_a_client_that_reads_slowly_gets_every_byte(gateway: LocalGateway, client: Client) -> None:
+    piece = b"data: " + b"x" * 100_000 + b"\n\n"
+    async with Piecewise("a") as backend:
+        await begun_stream(gateway, client, backend)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(200):
+            backend.pieces.put_nowait(chunk(piece))
+        backend.pieces.put_nowait(LAST)
+        async with asyncio.timeout(WAIT_S):
+            while not lane_of(gateway).handed_over:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        size = 0
+        async with asyncio.timeout(WAIT_S):
+            tail = b""
+            while not tail.endswith(b"\r\n0\r\n\r\n"):
+                data = await client.reader.read(1 << 20)
+                size += data.count(b"x")
+                tail = (tail + data)[-16:]
+        assert size == 200 * 100_000
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+
+
+async def test_a_client_that_leaves_early_cancels_its_request(gateway: LocalGateway, client: Client) -> None:
+    async with HeldEngine("a") as engine:
+        gateway.rig.add(engine)
+        await held_in_lane(gateway, client, engine)
+        await client.close()
+        assert await settled(gateway, 2) == (2, 1, 0, 1)
+        await engine.until_held(0)
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_a_backend_that_falls_is_left_for_another_one(gateway: LocalGateway, client: Client) -> None:
+    async with HeldEngine("a") as engine, RawBackend("b", respond=responds(GOOD)) as other:
+        gateway.rig.add(engine)
+        gateway.rig.add(other)
+        await held_in_lane(gateway, client, engine)
+        gateway.rig.registry.record_fact("a", Unreached(Reason("refused", "It is down.")))
+        head, _ = await client.answer()
+        assert b"\r\nx-meshlight-backend: b\r\nx-meshlight-attempts: 2\r\n" in head
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+        await engine.until_held(0)
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_a_long_wait_goes_on_in_a_task(gateway: LocalGateway, client: Client) -> None:
+    async with HeldEngine("a") as engine:
+        gateway.rig.add(engine)
+        await held_in_lane(gateway, client, engine)
+        timers = gateway.rig.relay.timers
+        assert timers is not None
+        [wait] = timers.waits
+        wait.check()  # as after a second
+        assert numbers(gateway) == (1, 1)
+        engine.answer()
+        assert b" 200 " in (await client.answer())[0]
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+    assert gateway.rig.prober.probed_soon == []
+
+
+@pytest.mark.parametrize("status", [b"429 Too Many Requests", b"500 Internal Server Error", b"404 Not Found"])
+async def test_a_refusal_moves_on_to_the_next_backend(
+    gateway: LocalGateway, client: Client, status: bytes
+) -> None:
+    answers = [GOOD, complete(b'{"error": {"message": "no"}}', JSON, status=status)]
+
+    async def respond(writer: asyncio.StreamWriter, _: object) -> None:
+        writer.write(answers.pop(0))
+
+    async with RawBackend("a", respond=respond) as first, RawBackend("b", respond=responds(GOOD)) as other:
+        gateway.rig.add(first)
+        gateway.rig.add(other)
+        await client.ask()
+        head = await client.ask()
+        assert b"\r\nx-meshlight-backend: b\r\nx-meshlight-attempts: 2\r\n" in head
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_a_connection_that_was_closing_is_tried_once_more(
+    gateway: LocalGateway, client: Client
+) -> None:
+    turns = 0
+
+    async def respond(writer: asyncio.StreamWriter, _: object) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            writer.close()
+        else:
+            writer.write(GOOD)
+
+    async with RawBackend("a", respond=respond) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        head = await client.ask()
+        assert b" 200 " in head
+        assert b"x-meshlight-attempts: 2" in head
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_a_backend_that_says_nothing_more_is_given_up(gateway: LocalGateway, client: Client) -> None:
+    async with Piecewise("a") as backend:
+        gateway.rig.add(backend, idle_s=0.05)
+        backend.pieces.put_nowait(GOOD)
+        await client.ask()
+        backend.pieces.put_nowait(chunked(EVENT)[0] + chunk(EVENT))
+        client.send(stream=True)
+        assert b"sent nothing for 0.05 s" in await client.until(b"0\r\n\r\n")
+        assert await settled(gateway, 2) == (2, 1, 1, 0)
+        backend.pieces.put_nowait(None)
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_the_next_request_may_come_before_the_answer(gateway: LocalGateway, client: Client) -> None:
+    async with HeldEngine("a") as engine:
+        engine.says = GOOD
+        gateway.rig.add(engine)
+        await held_in_lane(gateway, client, engine)
+        client.send()
+        engine.answer_all()
+        for _ in range(2):
+            assert b" 200 " in (await client.answer())[0]
+        assert await settled(gateway, 3) == (3, 3, 0, 0)
+    assert numbers(gateway) == (1, 0)
+
+
+async def test_a_new_key_of_the_backend_is_used_at_once(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for _ in range(2):
+            await client.ask()
+        link = gateway.rig.links.get("a")
+        assert link is not None
+        link.set_secret("another")
+        await client.ask()
+        assert [request.header(b"authorization") for request in backend.posts] == [
+            [],
+            [],
+            [b"Bearer another"],
+        ]
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_a_request_in_the_lane_ends_before_the_service_does() -> None:
+    async with HeldEngine("a") as engine:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None))
+        gateway.rig.add(engine)
+        client = await Client(gateway).open()
+        await held_in_lane(gateway, client, engine)
+        closing = asyncio.create_task(stack.aclose())
+        for _ in range(20):  # until the server has told its connections
+            await asyncio.sleep(0)
+        engine.answer()
+        head, _ = await client.answer()
+        assert b" 200 " in head
+        assert b"\r\nconnection: close\r\n" in head
+        await client.close()
+        async with asyncio.timeout(WAIT_S):
+            await closing
+        assert tally(gateway) == (2, 2, 0, 0)
+
+
+async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends() -> None:
+    async with HeldEngine("a") as engine:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None, limits=Limits(drain_s=0.05)))
+        gateway.rig.add(engine)
+        client = await Client(gateway).open()
+        await held_in_lane(gateway, client, engine)
+        async with asyncio.timeout(WAIT_S):
+            await stack.aclose()
+        assert tally(gateway) == (2, 1, 0, 1)
+        await client.close()
+
+
+class Faulty(Symptoms):
+    """Fails, as nothing of ours should."""
+
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:  # noqa: ARG002 - Symptoms'
+        raise ValueError
+
+
+async def test_a_fault_of_ours_frees_the_route(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        gateway.rig.traffic.symptoms = Faulty()
+        for _ in range(3):
+            assert b" 200 " in await client.ask(messages=["x" * LEARNED_FROM])
+        assert await settled(gateway, 3) == (3, 0, 3, 0)
+    assert numbers(gateway) == (2, 0)

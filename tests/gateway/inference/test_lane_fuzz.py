@@ -1,0 +1,345 @@
+"""The lane and the other road with the same bytes: what client and backends get is the same, and what is counted."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from faults.raw import RawBackend
+from gateway.local_gateway import KEY, LocalGateway, running
+from meshlight.domain.config import Config
+from meshlight.http_client.address import parse_address
+from servers.byte_server import Peer, Request, chunk
+
+PATIENCE_S = 20.0
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
+GOOD = (
+    b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":"Hello there, how can I help?"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":7,"total_tokens":16}}'
+)
+EVENT = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word"}}]}\n\n'
+ERROR = b'{"error":{"message":"no such thing","type":"invalid_request_error","code":"x"}}'
+PAGE = b"<html><body>a page that is long enough to be taken for an answer</body></html>"
+BODIES = {
+    b"application/json": [GOOD, b"{}", b"", ERROR, b'{"ok": true, "padding": "' + b"x" * 300 + b'"}'],
+    b"text/event-stream": [
+        EVENT * 3 + b"data: [DONE]\n\n",
+        EVENT,
+        b"data: " + ERROR + b"\n\n",
+        EVENT + b"data: {",
+    ],
+    b"text/html; charset=utf-8": [PAGE],
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the first backend does with one request."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    framing: str
+    headers: tuple[bytes, ...]
+    cuts: tuple[int, ...]
+    """Where the bytes are cut into writes of their own, in thousandths."""
+    ends_at: int
+    """After how many thousandths the connection ends; over 1000 for never."""
+    closes: bool
+
+    def raw(self) -> bytes:
+        lines = [
+            b"HTTP/1.1 %d Some Words" % self.status,
+            b"content-type: " + self.content_type,
+            *self.headers,
+        ]
+        body = b"" if self.status == 204 else self.body
+        if self.status == 204:
+            pass  # bytes after such an answer would meet the next request, or not
+        elif self.framing == "length":
+            lines.append(b"content-length: %d" % len(body))
+        elif self.framing == "chunked":
+            lines.append(b"transfer-encoding: chunked")
+            half = len(body) // 2
+            body = b"".join(chunk(piece) for piece in (body[:half], body[half:]) if piece) + chunk(b"")
+        if self.closes:
+            lines.append(b"connection: close")
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of the client."""
+
+    path: str
+    headers: tuple[bytes, ...]
+    fields: bytes
+    cuts: tuple[int, ...]
+    answer: Answer
+
+    def raw(self, port: int) -> bytes:
+        body = b'{"model": "m", %b"messages": [{"role": "user", "content": "hi"}]}' % self.fields
+        lines = [
+            b"POST %b HTTP/1.1" % self.path.encode(),
+            b"host: 127.0.0.1:%d" % port,
+            *self.headers,
+            b"Content-Length: %d" % len(body),
+        ]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+ANSWERS = st.builds(
+    lambda kind, index, **fields: Answer(
+        content_type=kind, body=BODIES[kind][index % len(BODIES[kind])], **fields
+    ),
+    kind=st.sampled_from([*BODIES, b"application/json", b"text/event-stream"]),
+    index=st.integers(0, 9),
+    status=st.sampled_from([200] * 20 + [201, 204, 302, 400, 401, 404, 422, 429, 500, 503]),
+    framing=st.sampled_from(["length", "length", "chunked", "chunked", "end"]),
+    headers=st.lists(
+        st.sampled_from(
+            [
+                b"x-request-id: theirs",
+                b"set-cookie: a=b",
+                b"connection: x-private",
+                b"x-private: 1",
+                b"retry-after: 1",
+                b"x-ratelimit-remaining: 7",
+                b"bad name: 1",
+                b"x-odd: \x01",
+            ]
+        ),
+        max_size=3,
+        unique=True,
+    ).map(tuple),
+    cuts=st.lists(st.integers(1, 999), max_size=3).map(lambda cuts: tuple(sorted(cuts))),
+    ends_at=st.sampled_from([2_000] * 6 + [0, 20, 300, 700, 990]),
+    closes=st.booleans(),
+)
+REQUESTS = st.builds(
+    Asked,
+    path=st.sampled_from(
+        ["/v1/chat/completions"] * 4
+        + [
+            "/v1/completions",
+            "/v1/embeddings",
+            "/v1/messages",
+            "/chat/completions",
+            "/v1/chat/completions?a=b",
+        ]
+    ),
+    headers=st.lists(
+        st.sampled_from(
+            [
+                b"content-type: application/json",
+                b"accept: */*",
+                b"accept-encoding: gzip, deflate",
+                b"anthropic-version: 2023-06-01",
+                b"Content-Type: text/plain; charset=utf-8",
+                b"content-type: multipart/form-data; boundary=x",
+                b"user-agent: fuzz",
+                b"accept: text/event-stream",
+                b"x-stainless-retry-count: 0",
+                b"traceparent: 00-1-2-03",
+                b"origin: http://evil.example",
+                b"connection: close",
+                b"Connection: keep-alive",
+                b"X-Length: 5",
+                b"x-meshlight-via: other-node",
+                b"content-encoding: gzip",
+                b"sec-fetch-site: cross-site",
+                b"expect: 100-continue",
+            ]
+        ),
+        max_size=3,
+        unique=True,
+    ).flatmap(
+        lambda headers: st.sampled_from(
+            [b"authorization: Bearer " + KEY.encode()] * 9 + [b"authorization: Bearer no"]
+        ).map(lambda key: (key, *headers))
+    ),
+    fields=st.sampled_from(
+        [
+            b"",
+            b"",
+            b'"stream": true, ',
+            b'"stream": false, ',
+            b'"Model": "n", ',
+            b'"model": "n", ',
+            b"{",
+            b'"max_tokens": 5, ',
+        ]
+    ),
+    cuts=st.just(()) | st.lists(st.integers(1, 999), max_size=2).map(lambda cuts: tuple(sorted(cuts))),
+    answer=ANSWERS,
+)
+
+
+class Scripted(RawBackend):
+    """Answers each POST as it is told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.next: Answer | None = None
+
+    async def answer_post(self, peer: Peer, request: Request) -> None:  # noqa: ARG002 - a RawBackend's
+        assert self.next is not None
+        raw = self.next.raw()
+        end = len(raw) * self.next.ends_at // 1_000
+        for piece in pieces(raw[:end], self.next.cuts):
+            peer.writer.write(piece)
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+        if self.next.ends_at <= 1_000 or self.next.closes or self.next.framing == "end":
+            peer.writer.close()
+
+
+class Plain(RawBackend):
+    """Answers each POST well."""
+
+    async def answer_post(self, peer: Peer, request: Request) -> None:  # noqa: ARG002 - a RawBackend's
+        await peer.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(GOOD)
+            + GOOD
+        )
+
+
+def pieces(raw: bytes, cuts: Sequence[int]) -> list[bytes]:
+    places = [0, *(len(raw) * cut // 1_000 for cut in cuts), len(raw)]
+    return [piece for start, end in pairwise(places) if (piece := raw[start:end])]
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """Return one answer, its body without framing; marked if it ends too early."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial + b"<end>"
+    lower = head.lower()
+    if lower.startswith(b"http/1.1 100"):
+        return head + await read_answer(reader)
+    body, mark = b"", b""
+    try:
+        if b"\r\ntransfer-encoding: chunked\r\n" in lower:
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                body += await reader.readexactly(size)
+                await reader.readexactly(2)
+            await reader.readexactly(2)
+        elif not lower.startswith(b"http/1.1 204") and (found := _LENGTH.search(lower)):
+            body = await reader.readexactly(int(found[1]))
+    except asyncio.IncompleteReadError as error:
+        body, mark = body + error.partial, b"<cut>"
+    return re.sub(rb"req_[0-9a-f]+_\d+", b"req_ID", head + body) + mark
+
+
+class Road:
+    """One gateway with its two backends, and all that can be seen of it."""
+
+    def __init__(self, gateway: LocalGateway, first: Scripted, second: RawBackend) -> None:
+        self.gateway = gateway
+        self.backends = first, second
+        self.port = int(gateway.url.rpartition(":")[2])
+        self._client: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, asked: Asked) -> bytes:
+        self.backends[0].next = asked.answer
+        if self._client is None:
+            self._client = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self._client
+        for piece in pieces(asked.raw(self.port), asked.cuts):
+            writer.write(piece)
+            await asyncio.sleep(0)
+        answer = await read_answer(reader)
+        head = answer.partition(b"\r\n\r\n")[0].lower()
+        if b"\r\nconnection: close" in head or answer.endswith((b"<end>", b"<cut>")):
+            answer += b"<rest>" + await reader.read()
+            await self.close()
+        return self.named(answer)
+
+    def named(self, raw: bytes) -> bytes:
+        """Return bytes with names instead of ports."""
+        for backend in self.backends:
+            raw = raw.replace(b":%d" % backend.port, b":" + backend.name.encode())
+        return raw.replace(b":%d" % self.port, b":gateway")
+
+    async def close(self) -> None:
+        if self._client is not None:
+            self._client[1].close()
+            self._client = None
+
+    def seen(self) -> dict[str, Any]:
+        rig = self.gateway.rig
+        nodes = rig.registry.snapshot.nodes
+        return {
+            "requests": [[self.named(request.raw) for request in backend.posts] for backend in self.backends],
+            "router": rig.traffic.router.requests(),
+            "backends": {k: replace(v, first_byte_ms=None) for k, v in rig.traffic.by_backend().items()},
+            "models": {k: replace(v, first_byte_ms=None) for k, v in rig.traffic.by_model().items()},
+            "load": dict(rig.traffic.load),
+            "health": {
+                name: (node.health.state, node.health.reason.code, node.health.failures, node.health.bad)
+                for name, node in nodes.items()
+            },
+            "probes": rig.prober.probed_soon,
+            "proven": {name: link.is_proven for name in nodes if (link := rig.links.get(name)) is not None},
+        }
+
+
+async def compare(requests: Sequence[Asked], *, is_alone: bool) -> int:
+    """Send the same requests on both roads; return how many were begun in the lane."""
+    async with (
+        Scripted("a") as a1,
+        Plain("b") as b1,
+        Scripted("a") as a2,
+        Plain("b") as b2,
+        running(None) as with_lane,
+        running(None, Config(lane=False)) as without,
+    ):
+        roads = Road(with_lane, a1, b1), Road(without, a2, b2)
+        for road in roads:
+            for backend in road.backends[: 1 if is_alone else 2]:
+                assert parse_address(backend.url).port == backend.port
+                road.gateway.rig.add(backend)
+        for asked in requests:
+            on, off = await asyncio.gather(*(road.ask(asked) for road in roads))
+            assert on == off, (asked, on, off)
+            assert roads[0].seen() == roads[1].seen()
+        for road in roads:
+            await road.close()
+        assert without.lane is not None
+        assert not without.lane.begun
+        assert with_lane.lane is not None
+        return with_lane.lane.begun
+
+
+def warm_up() -> Asked:
+    """Return a request after which the route is known and a connection waits."""
+    answer = Answer(200, b"application/json", GOOD, "length", (), (), 2_000, closes=False)
+    headers = (b"authorization: Bearer " + KEY.encode(),)
+    return Asked("/v1/chat/completions", headers, b"", (), answer)
+
+
+@settings(max_examples=60)
+@given(st.lists(REQUESTS, min_size=1, max_size=4), st.booleans())
+def test_both_roads_do_the_same_with_the_same_bytes(requests: list[Asked], is_alone: bool) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            begun = await compare([warm_up(), *requests, warm_up(), warm_up()], is_alone=is_alone)
+            assert begun >= 0
+
+    asyncio.run(run())
+
+
+def test_what_is_compared_is_the_lane() -> None:
+    async def run() -> int:
+        async with asyncio.timeout(PATIENCE_S):
+            return await compare([warm_up()] * 4, is_alone=True)
+
+    assert asyncio.run(run()) == 3
