@@ -28,21 +28,15 @@ export function drawPlot(canvas, values, theme) {
   ctx.fillText("now", right, h - 5);
   ctx.strokeStyle = palette.accent;
   ctx.lineWidth = 1.6;
-  ctx.lineJoin = "round";
+  // Round ends make a dot of a value between gaps.
+  ctx.lineJoin = ctx.lineCap = "round";
   ctx.beginPath();
   let on = false;
   values.forEach((v, i) => {
     if (Number.isNaN(v)) return void (on = false);
-    if (on) ctx.lineTo(x(i), y(v));
-    else ctx.moveTo(x(i), y(v));
+    if (!on) ctx.moveTo(x(i), y(v));
+    ctx.lineTo(x(i), y(v));
     on = true;
   });
   ctx.stroke();
-  const last = values.length - 1;
-  if (!Number.isNaN(values[last])) {
-    ctx.fillStyle = palette.accent;
-    ctx.beginPath();
-    ctx.arc(x(last), y(values[last]), 2.6, 0, 7);
-    ctx.fill();
-  }
 }
