@@ -61,3 +61,9 @@ def test_sizes_and_times_are_written_as_people_do() -> None:
         "128k",
     ]
     assert [seconds_text(s) for s in (0.25, 3.0, 12.4)] == ["0.2 s", "3.0 s", "12 s"]
+
+
+@pytest.mark.parametrize("step", ["slot", "loaded"])
+def test_a_place_that_loads_first_is_never_called_warm(step: Step) -> None:
+    cold = RouteFacts(loaded=False)
+    assert why_first(step, cold, cold, "cellar") == "done sooner, though it loads first"

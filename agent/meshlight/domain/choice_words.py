@@ -8,7 +8,6 @@ _FIRST: Mapping[Step, str] = {
     "rule": "preferred by the rule",
     "ring": "nearest",
     "conversation": "same conversation",
-    "loaded": "warm here",
     "priority": "first by priority",
     "latency": "lower latency",
     "turn": "its turn",
@@ -37,12 +36,14 @@ def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str
         return f"its context of {tokens_text(route.context)} holds the prompt"
     if step == "slot":
         if other.must_load and not other.is_full:
-            return _FIRST["loaded"]
+            return _warm(route)
         if other.held_s:
             return f"the limit of {others_name} is used up"
         return f"{others_name} is {'full' if other.is_full else 'busy'}"
     if step in _REQUESTS:
         return f"fewest requests ({route.in_flight})"
+    if step == "loaded":
+        return _warm(route)
     return _time(route) if step == "time" else _FIRST[step]
 
 
@@ -83,6 +84,11 @@ def tokens_text(tokens: int | None) -> str:
 def seconds_text(seconds: float) -> str:
     """Return seconds as people write them: `0.3 s`, `12 s`."""
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _warm(route: RouteFacts) -> str:
+    """Return why a route goes before one that has to load the model."""
+    return "done sooner, though it loads first" if route.must_load else "warm here"
 
 
 def _time(route: RouteFacts) -> str:
