@@ -33,7 +33,7 @@ def test_if_nothing_can_run_models_each_runner_says_why(models: Any, text: str) 
     first, second, *_ = check_local_models(local(*models, runners=(NO_LLAMA_SERVER,)))
     assert (first.level, first.message, first.fix) == ("look", text, "")
     assert (second.message, second.fix) == ("llama-server is not installed.", "brew install llama.cpp")
-    assert "pip install 'meshlight[local]'" in check_local_models(local(*models, runners=()))[0].fix
+    assert "meshlight models pull engine" in check_local_models(local(*models, runners=()))[0].fix
     usable = check_local_models(local(*models, runners=(NO_LLAMA_SERVER, LLAMA_SERVER)))
     assert "not installed" not in str(usable)
 

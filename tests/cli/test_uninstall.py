@@ -57,6 +57,7 @@ def test_with_all_the_home_is_byte_for_byte_as_before(home: Path, type_words: Ty
     paths.secrets_file.write_text("{}")
     paths.secrets_file.chmod(0o600)
     paths.log_file.touch()
+    (paths.engines_dir / "xllamacpp-1-abi3").mkdir(parents=True)
     codex = AppSettings(paths.state_dir / "apps", {})
     access = Access(url="http://127.0.0.1:1", key="k", model="m")
     codex.write(APPS["codex"], codex.plan(APPS["codex"], settings_for(APPS["codex"], access)))

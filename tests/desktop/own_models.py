@@ -74,6 +74,7 @@ def local(*models: LocalModelView, **changes: Any) -> LocalView:
         "stores": STORES,
         "starters": (STARTER,),
         "can_run": True,
+        "can_start": True,
     }
     return LocalView(**(fields | changes))
 

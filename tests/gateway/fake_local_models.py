@@ -146,6 +146,7 @@ class FakeLocalModels:
             downloads=tuple(self.downloads.views()),
             starters=tuple(self.downloads.starters()),
             can_run=True,
+            can_start=True,
         )
 
     def model(self, name: str) -> LocalModelView:

@@ -163,6 +163,7 @@ def house(**changed: Any) -> LocalView:
         ),
         starters=STARTERS,
         can_run=True,
+        can_start=True,
     )
     return replace(usual, **changed)
 

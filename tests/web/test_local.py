@@ -302,7 +302,7 @@ async def test_who_has_nothing_is_offered_a_starter_first_and_sees_it_come(brows
 
 
 async def test_without_a_runner_the_offer_says_what_to_install(browser: Browser) -> None:
-    scenario = service(house(models=(), can_run=False), others=0)
+    scenario = service(house(models=(), can_run=False, can_start=False), others=0)
     async with open_fake(browser, scenario) as page:
         await page.get_by_role("button", name="Get a starter model").click()
         await expect(page.locator("#empty .no-runner")).to_contain_text("pip install 'meshlight[local]'")
@@ -347,7 +347,9 @@ async def test_axe_finds_nothing_serious_in_panel_and_offer(browser: Browser, sc
         await page.keyboard.press("Enter")
         await expect(page.locator(".download-box li")).to_have_count(4)
         assert await serious(page) == "[]"
-    async with open_fake(browser, service(house(models=(), can_run=False), others=0), media=media) as page:
+    async with open_fake(
+        browser, service(house(models=(), can_run=False, can_start=False), others=0), media=media
+    ) as page:
         await page.evaluate(AXE.read_text())
         await page.get_by_role("button", name="Get a starter model").click()
         await expect(page.locator("#empty .own-models")).to_be_visible()

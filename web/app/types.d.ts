@@ -201,6 +201,7 @@ type StarterView = {
   size_bytes: number;
   licence: string;
   good_for: string;
+  engine_bytes: number;
   fits: Fit;
   is_here: boolean;
 };
@@ -225,6 +226,7 @@ type LocalView = {
   downloads: DownloadView[];
   starters: StarterView[];
   can_run: boolean;
+  can_start: boolean;
   /** another one when more than models, memory and downloads has changed */
   revision: number;
   /** when it was told: milliseconds of the page's clock */

@@ -395,7 +395,7 @@ def _check_runners(view: LocalView) -> list[Finding]:
     text = "Nothing is installed here that can run models."
     if view.models:
         text = f"This machine has {count(len(view.models), 'model')} and nothing to run them."
-    first = warning(text, "" if view.runners else "Install one: pip install 'meshlight[local]'")
+    first = warning(text, "" if view.runners else "Get one: meshlight models pull engine")
     return [
         first,
         *(warning(sanitize(why_unusable(runner)), sanitize(runner.fix)) for runner in view.runners),

@@ -47,7 +47,7 @@ Examples:
   meshlight models pull Qwen/Qwen3-4B-GGUF:Q8_0 --no-wait
   meshlight models pull Qwen/Qwen3-4B-GGUF --pause
 
-NAME is `starter`, or a repository of Hugging Face, which may be followed by a
+NAME is `starter`, `engine` (what runs models), or a repository of Hugging Face, which may be followed by a
 quantisation. Without NAME, the models for a start are shown. Ctrl-C leaves the
 download running. Exit code: 0 if the model is here (or --no-wait), 1 if not."""
 )
@@ -259,7 +259,8 @@ def _print_end(download: DownloadView, *, is_new: bool) -> None:
     elif download.state == "done":
         size = f" ({size_text(download.total_bytes)})" if download.total_bytes and is_new else ""
         _say(f"{name} is here{size}.")
-        click.echo(f"Try it with: meshlight test {name}")
+        if download.model:
+            click.echo(f"Try it with: meshlight test {name}")
     else:
         _say(f"Downloading {name}.")
         click.echo("See how far it is with: meshlight models list")

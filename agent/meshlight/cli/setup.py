@@ -24,7 +24,7 @@ from meshlight.desktop.system.login import NOTHING_STARTS, login_here
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.cloud_keys import PROVIDERS, Provider, provider_of
 from meshlight.domain.errors import BadRequest, MeshlightError
-from meshlight.domain.text import sanitize, size_text
+from meshlight.domain.text import sanitize
 
 QUESTION = "Say hello in one short sentence."
 NAMED_MAX = 3
@@ -115,8 +115,8 @@ class _Setup:
         ]
         local = self._client.local_models()
         starter = next((one for one in local.starters if one.fits != "never"), None)
-        if local.enabled and local.can_run and starter is not None:
-            text = f"Get a starter model ({sanitize(starter.label)}, {size_text(starter.size_bytes)})"
+        if local.enabled and local.can_start and starter is not None:
+            text = f"Get a starter model ({sanitize(starter.label)}, {starter.sizes})"
             options.insert(
                 0, (text, lambda: self._run(pull, name=starter.name, no_wait=False, as_json=False))
             )

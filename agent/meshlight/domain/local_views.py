@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from meshlight.domain.backend import Reason
 from meshlight.domain.local_models import EngineState, Purpose, RejectedFile, RunnerName, StoreName
+from meshlight.domain.text import size_text
 
 Fit = Literal["now", "after-unloading", "never"]
 """Whether a model fits into memory: now, when idle ones have gone, or not on this machine."""
@@ -65,6 +66,8 @@ class RunnerView(Struct, frozen=True, kw_only=True):
     is_usable: bool = False
     why_not: str = ""
     fix: str = ""
+    download_bytes: int = 0
+    """What `models pull engine` would download for it; 0 if it is here, or can't be got that way."""
 
 
 class DeviceView(Struct, frozen=True, kw_only=True):
@@ -120,8 +123,16 @@ class StarterView(Struct, frozen=True, kw_only=True):
     size_bytes: int
     licence: str
     good_for: str
+    engine_bytes: int = 0
+    """What is downloaded besides, for an engine that runs it; 0 if one is here, or none can be got."""
     fits: Fit = "now"
     is_here: bool = False
+
+    @property
+    def sizes(self) -> str:
+        """What it downloads: `98 MB`, `98 MB and 34 MB for the engine`."""
+        engine = f" and {size_text(self.engine_bytes)} for the engine" if self.engine_bytes else ""
+        return f"{size_text(self.size_bytes)}{engine}"
 
 
 class RepositoryFile(Struct, frozen=True, kw_only=True):
@@ -162,6 +173,8 @@ class LocalView(Struct, frozen=True, kw_only=True):
     starters: tuple[StarterView, ...] = ()
     can_run: bool = False
     """Whether any runner is usable."""
+    can_start: bool = False
+    """Whether one is, or comes along with a starter."""
     revision: int = 0
     """Another one whenever runners, stores, the list of models or that of unusable files have changed."""
 

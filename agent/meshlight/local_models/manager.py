@@ -43,7 +43,7 @@ _DOWNLOADING = frozenset({"queued", "running", "checking"})
 NOTHING_RUNS = Reason(
     "no-runner",
     "This machine has models but nothing to run them.",
-    "Install an engine: `pip install 'meshlight[local]'`, `brew install llama.cpp` or `winget install llama.cpp`.",
+    "Get an engine: `meshlight models pull engine`, `brew install llama.cpp` or `winget install llama.cpp`.",
 )
 GONE = Reason(
     "model-missing",
@@ -164,8 +164,8 @@ class LocalModelManager:
         self._schedule()
 
     def download_done(self) -> None:
-        """Look for what has arrived."""
-        self._spawn(self._catalog.refresh())
+        """Look for what has arrived; an engine may have come along."""
+        self._spawn(self._catalog.refresh() if self._can_run else self.refresh())
 
     # --- what others ask
 
@@ -176,6 +176,7 @@ class LocalModelManager:
 
     def view(self) -> LocalView:
         """Return everything."""
+        starters = tuple(self._downloads.starters())
         return LocalView(
             models=tuple(self._engines.views()),
             runners=tuple(self._starter.runners),
@@ -184,8 +185,9 @@ class LocalModelManager:
             stores=tuple(self._catalog.stores),
             rejected=tuple(self._catalog.rejected),
             downloads=tuple(self._downloads.views()),
-            starters=tuple(self._downloads.starters()),
+            starters=starters,
             can_run=self._can_run,
+            can_start=self._can_run or any(one.engine_bytes for one in starters),
             revision=self._revision,
         )
 

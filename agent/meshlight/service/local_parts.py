@@ -30,6 +30,7 @@ from meshlight.local_models.engines.owner import EngineDeps, EngineOwner
 from meshlight.local_models.engines.starter import Starter
 from meshlight.local_models.interfaces import Downloads
 from meshlight.local_models.manager import LocalModelManager
+from meshlight.local_models.runners.xllamacpp_wheels import wheel_here
 from meshlight.storage.paths import Paths
 from meshlight.storage.state_file import BackgroundStateFile, StateFile
 
@@ -63,6 +64,7 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
         Leftovers(noted.read, noted.write_quickly),
         os.environ,
         asyncio.get_running_loop(),
+        engines_dir=paths.engines_dir,
     )
     catalog = Catalog(
         settings,
@@ -91,6 +93,8 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
             folder,
             queued,
             clock,
+            engines_dir=paths.engines_dir,
+            starter=starter,
             fits=engines.fit,
             is_here=lambda model: model in catalog.models and not catalog.models[model].is_missing,
             on_change=lambda: manager.downloads_changed(),
@@ -115,21 +119,35 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
     return manager
 
 
-def _downloads(
+def _downloads(  # noqa: PLR0913 - the same
     folder: Callable[[], Path],
     state: StateFile,
     clock: Clock,
     *,
+    engines_dir: Path,
+    starter: Starter,
     fits: Callable[[int], tuple[Fit, int]],
     is_here: Callable[[str], bool],
     on_change: Callable[[], None],
     on_done: Callable[[str], None],
 ) -> Downloads:
     from meshlight.local_models.downloads.hub import Hub, HubSettings  # noqa: PLC0415 - see `LazyDownloads`
-    from meshlight.local_models.downloads.queue import DownloadQueue, Ports  # noqa: PLC0415 - the same
+    from meshlight.local_models.downloads.queue import DownloadQueue, EnginePort, Ports  # noqa: PLC0415 - the same
+
+    async def look() -> None:
+        if not starter.runners:
+            await starter.find()
 
     ports = Ports(
-        folder=folder, state=state, fits=fits, is_here=is_here, on_change=on_change, on_done=on_done
+        folder=folder,
+        state=state,
+        fits=fits,
+        is_here=is_here,
+        on_change=on_change,
+        on_done=on_done,
+        engine=EnginePort(
+            bytes=lambda: starter.engine_bytes, look=look, wheel=wheel_here, folder=engines_dir
+        ),
     )
     return DownloadQueue(ports, Hub(HubSettings.here(os.environ, Path.home())), clock=clock)
 

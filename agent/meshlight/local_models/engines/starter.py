@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from meshlight.domain.backend import Reason
@@ -23,7 +24,7 @@ _NONE_FOR: Final = {
     "gguf": Reason(
         "no-runner",
         "There is nothing here that can run GGUF models.",
-        "Install one: pip install 'meshlight[local]', brew install llama.cpp, or winget install llama.cpp",
+        "Get one: meshlight models pull engine, brew install llama.cpp, or winget install llama.cpp",
     ),
     "mlx": Reason(
         "no-runner", "There is nothing here that can run MLX models.", "Install it: pip install mlx-lm"
@@ -47,11 +48,14 @@ class Starter:
         loop: Loop,
         *,
         runners: Sequence[Runner] | None = None,
+        engines_dir: Path | None = None,
         system: "System | None" = None,
     ) -> None:
         self._settings = settings
         self._leftovers = leftovers
-        self._runners = all_runners(child_environment(environ, {})) if runners is None else tuple(runners)
+        if runners is None:
+            runners = all_runners(child_environment(environ, {}), engines_dir=engines_dir)
+        self._runners = tuple(runners)
         self._found: dict[RunnerName, FoundRunner] = {}
         self._views: tuple[RunnerView, ...] = ()
         self._load_times: dict[str, float] = {}
@@ -81,10 +85,18 @@ class Starter:
                 is_usable=bool(one.program),
                 why_not=one.why_not,
                 fix=one.fix,
+                download_bytes=one.download_bytes,
             )
             for runner, one in zip(self._runners, found, strict=True)
         )
         return self._views
+
+    @property
+    def engine_bytes(self) -> int:
+        """What an engine for GGUF models takes to download; 0 if one is here, or none can be got."""
+        if next(self._order("gguf"), None) is not None:
+            return 0
+        return sum(view.download_bytes for view in self._views)
 
     async def devices(self) -> Sequence[DeviceView]:
         """See `EngineStarter`. As the runner sees them that is preferred for GGUF models."""

@@ -20,6 +20,8 @@ class FoundRunner(Struct, frozen=True, kw_only=True):
     version: str = ""
     why_not: str = ""
     fix: str = ""
+    download_bytes: int = 0
+    """See `RunnerView`."""
 
 
 class LaunchSettings(Struct, frozen=True, kw_only=True):

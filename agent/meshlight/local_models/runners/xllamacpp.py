@@ -15,12 +15,13 @@ from meshlight.domain.config import HOST, LocalSettings
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
 from meshlight.domain.local_views import DeviceView
-from meshlight.domain.text import sanitize
+from meshlight.domain.text import sanitize, size_text
 from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.llama_cpp import CACHE_RAM_MIB, api_name, slots_in
 from meshlight.local_models.runners.processor import has_avx2
 from meshlight.local_models.runners.programs import Ask
+from meshlight.local_models.runners.xllamacpp_wheels import PinnedWheel, wheel_here
 
 SCRIPT: Final = Path(__file__).with_name("xllamacpp_server.py")
 _DEVICES_MAX: Final = 64
@@ -142,20 +143,20 @@ class Xllamacpp(Runner):
         python: str = sys.executable,
         find_package: Locate = locate,
         avx2: Callable[[], bool | None] = has_avx2,
+        wheel: Callable[[], PinnedWheel | None] = wheel_here,
     ) -> None:
         self._environ = environ
         self._ask = ask
         self._python = python
         self._locate = find_package
         self._avx2 = avx2
+        self._wheel = wheel
 
     async def find(self, settings: LocalSettings) -> FoundRunner:  # noqa: ARG002 - has none
         """See `Runner`."""
         located = self._locate()
         if located is None:
-            return FoundRunner(
-                why_not="xllamacpp is not installed.", fix="Install it: pip install 'meshlight[local]'"
-            )
+            return self._lacking()
         folder, version = located
         if self._avx2() is False:
             return FoundRunner(
@@ -165,6 +166,20 @@ class Xllamacpp(Runner):
             )
         # -S: no package of this Python but the one whose folder it is told.
         return FoundRunner(program=(self._python, "-I", "-S", str(SCRIPT), folder), version=version)
+
+    def _lacking(self) -> FoundRunner:
+        """Return that it is not here, and how it is got: as a wheel of ours if one fits."""
+        wheel = None if self._avx2() is False else self._wheel()
+        if wheel is None:
+            return FoundRunner(
+                why_not="xllamacpp is not installed, and none of its known wheels fits this system.",
+                fix="Install it for this Python: pip install 'meshlight[local]'",
+            )
+        return FoundRunner(
+            why_not="xllamacpp is not installed.",
+            fix=f"Get it ({size_text(wheel.size)}): meshlight models pull engine",
+            download_bytes=wheel.size,
+        )
 
     async def devices(self, found: FoundRunner) -> Sequence[DeviceView]:
         """See `Runner`. In a process of its own: to ask a GPU takes hundreds of megabytes."""
