@@ -12,8 +12,8 @@ from typing import Self
 from meshlight.desktop.system.process import program
 
 WAIT_S = 45.0
-PRESSES = 4
-"""Of Ctrl-C, within that time."""
+PRESS_S, PRESSES = 3.0, 15
+"""How long nothing happens until Ctrl-C is pressed again, and how often it is pressed."""
 
 
 class Terminal:
@@ -62,7 +62,7 @@ class Terminal:
         """
         for _ in range(PRESSES):
             self._running.send_signal(signal.SIGINT)
-            if select.select([self._ours], [], [], WAIT_S / PRESSES)[0]:
+            if select.select([self._ours], [], [], PRESS_S)[0]:
                 return
 
     def end(self) -> int:

@@ -178,4 +178,4 @@ async def test_without_any_backend_the_error_says_so(tmp_path: Path) -> None:
     async with Node(tmp_path) as node:
         answer = await node.chat()
         assert answer.status_code == 404
-        assert "start a local engine, or add a backend" in answer.json()["error"]["message"]
+        assert "`meshlight setup` gets a first one" in answer.json()["error"]["message"]

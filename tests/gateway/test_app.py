@@ -13,7 +13,7 @@ from meshlight.gateway.app import ControlOnDemand
 from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
 
-LARGE = ("litestar", "httpx", "prometheus_client", "cryptography", "keyring", "sqlite3")
+LARGE = ("litestar", "httpx", "prometheus_client", "cryptography", "keyring")
 
 
 def test_a_service_that_is_only_asked_for_models_loads_no_control_api() -> None:
