@@ -39,7 +39,7 @@ def mode_of(file: Path) -> int | None:
 
 async def checked(node: Node, state: str) -> None:
     """Have everything checked until the kitchen is in this state, instead of waiting for the next probe."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await node.backend("kitchen"))["health"]["state"] != state:
             await node.refresh()
 
