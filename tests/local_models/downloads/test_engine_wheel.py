@@ -77,6 +77,37 @@ def test_a_hostile_one_leaves_nothing(tmp_path: Path, entries: Sequence[Entry]) 
     assert sorted(place.name for place in tmp_path.iterdir()) == ["engines", "x.whl"]
 
 
+def test_what_stands_where_the_engine_belongs_makes_room(tmp_path: Path) -> None:
+    path, pins = wheel_of(tmp_path, [("xllamacpp/__init__.py", b"x = 1")])
+    place = tmp_path / "engines" / NAME
+    place.parent.mkdir()
+    place.write_bytes(b"")
+    install(path, pins, place.parent, NAME)
+    assert (place / "xllamacpp" / "__init__.py").is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right of their own there")
+@pytest.mark.parametrize("leads_to", ["kept", "nowhere"])
+def test_of_a_link_only_the_link_makes_room(tmp_path: Path, leads_to: str) -> None:
+    path, pins = wheel_of(tmp_path, [("xllamacpp/__init__.py", b"x = 1")])
+    kept, place = tmp_path / "kept" / "file", tmp_path / "engines" / NAME
+    for file in (kept, place):
+        file.parent.mkdir()
+    kept.write_bytes(b"")
+    place.symlink_to(tmp_path / leads_to)
+    install(path, pins, place.parent, NAME)
+    assert kept.is_file()
+    assert not place.is_symlink()
+    assert (place / "xllamacpp" / "__init__.py").is_file()
+
+
+def test_a_folder_that_can_not_be_made_is_no_fault_of_the_index(tmp_path: Path) -> None:
+    path, pins = wheel_of(tmp_path, [("xllamacpp/__init__.py", b"")])
+    (tmp_path / "engines").write_bytes(b"")
+    with pytest.raises(DownloadFailed, match="can't be written"):
+        install(path, pins, tmp_path / "engines", NAME)
+
+
 def test_one_that_says_that_it_is_huge_is_not_unpacked(tmp_path: Path) -> None:
     path, _ = wheel_of(tmp_path, [("a", b"123")])
     data = path.read_bytes()

