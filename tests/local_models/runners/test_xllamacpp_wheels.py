@@ -49,3 +49,8 @@ def test_only_the_known_version_is_found_unpacked(tmp_path: Path) -> None:
     assert locate_unpacked(tmp_path) is None
     (tmp_path / "xllamacpp-1-abi3").rename(tmp_path / FOLDER)
     assert locate_unpacked(tmp_path) == (str(tmp_path / FOLDER), VERSION)
+
+
+def test_a_folder_that_can_not_be_read_holds_none(tmp_path: Path) -> None:
+    # Any error of the system does: rights would not keep the administrator out, a name that is too long does.
+    assert locate_unpacked(tmp_path / ("x" * 300)) is None

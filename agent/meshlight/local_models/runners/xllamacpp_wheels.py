@@ -70,9 +70,15 @@ def wheel_here(
 
 
 def locate_unpacked(folder: Path) -> tuple[str, str] | None:
-    """Return where the known version lies unpacked below `folder`, and that version; None without."""
+    """Return where the known version lies unpacked below `folder`, and that version; None without.
+
+    A folder that can't be read holds none that could be run.
+    """
     place = folder / FOLDER
-    return (str(place), VERSION) if (place / "xllamacpp" / "__init__.py").is_file() else None
+    with suppress(OSError):
+        if (place / "xllamacpp" / "__init__.py").is_file():
+            return str(place), VERSION
+    return None
 
 
 def _system_version() -> tuple[int, ...]:
