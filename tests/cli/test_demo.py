@@ -72,6 +72,7 @@ def test_the_demo_shows_itself_answers_and_leaves_nothing_behind(
 ) -> None:
     assert "Demo Ollama" in running.said
     assert "/?code=" in running.said
+    assert "why each one went where it did" in running.said
     assert f"export MESHLIGHT_HOME='{running.home}'" in running.said
     monkeypatch.setenv("MESHLIGHT_HOME", str(running.home))
     assert type_words("refresh").code == 0

@@ -11,7 +11,7 @@ from meshlight.domain.config import Runtime
 from meshlight.domain.prompt_size import estimate
 from meshlight.domain.proof import prove
 from meshlight.simulator.model_lists import CONTEXT_TOKENS
-from meshlight.simulator.scenario import LONG_CONTEXT, Scenario
+from meshlight.simulator.scenario import LONG_CONTEXT, VLLM_SLOTS, Scenario
 
 KEY = "the-local-key"
 
@@ -33,6 +33,17 @@ def test_each_request_of_a_round_has_a_backend() -> None:
     known = {model for engine in (*scenario.engines, *scenario.clouds) for model in engine.models}
     known |= {*scenario.continuum.models, "demo-llama-cpp/qwen3-8b"}
     assert {wish.model for wish in ROUND} <= known
+
+
+def test_a_machine_is_full_when_what_it_has_in_memory_is_asked_for_and_one_other_has_it() -> None:
+    engines = Scenario(base_port=0).engines
+    cold, warm = [engine for engine in engines if "qwen3-8b" in engine.models]
+    assert "qwen3-8b" in warm.facts.loaded - cold.facts.loaded
+    models = [wish.model for wish in ROUND]
+    at = models.index("qwen3-8b", models.index("mistral-small-24b"))
+    assert models[at - VLLM_SLOTS : at] == ["mistral-small-24b"] * VLLM_SLOTS
+    assert "mistral-small-24b" in warm.models
+    assert models.index("demo-llama-cpp/qwen3-8b") < at - VLLM_SLOTS, "the other one has it in memory by then"
 
 
 class Service:

@@ -73,6 +73,15 @@ def test_a_cold_model_waits_for_nobody_but_is_not_loaded_where_a_warm_one_is_don
     assert first("local-first", cold, busy) == (0, "slot")
 
 
+def test_a_cold_model_of_a_known_speed_is_not_loaded_while_one_of_an_unknown_speed_is_warm() -> None:
+    cold = route(loaded=False, load_s=4.0, work_s=2.0, latency_s=0.001)
+    warm = route(loaded=True, latency_s=0.002)
+    for policy in ("local-first", "priority", "least-busy"):
+        assert first(policy, cold, warm) == (1, "loaded")
+    full = route(loaded=True, latency_s=0.002, slots=1, in_flight=1)
+    assert first("local-first", cold, full) == (0, "slot")
+
+
 def test_no_prompt_goes_to_a_cloud_because_a_nearer_model_is_cold() -> None:
     cold = route(loaded=False, load_s=20.0, work_s=2.0)
     assert first("local-first", cold, route(ring=2, work_s=2.0)) == (1, "slot")

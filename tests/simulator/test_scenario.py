@@ -13,7 +13,7 @@ async def test_five_kinds_answer_and_one_fails_its_requests(http: httpx.AsyncCli
         assert len({engine.kind for engine in scenario.engines}) == 5
         statuses = [(await http.get(engine.url + "/v1/models")).status_code for engine in scenario.engines]
         assert statuses == [200] * 5
-        chat = {"model": "qwen3-8b", "messages": [{"role": "user", "content": "hi"}]}
+        chat = {"model": "gemma3:4b", "messages": [{"role": "user", "content": "hi"}]}
         ask = f"{scenario.broken.url}/v1/chat/completions"
         assert (await http.post(ask, json=chat)).status_code == 500
         await http.delete(f"{scenario.broken.control_url}/fault")
@@ -45,7 +45,7 @@ async def test_one_model_is_warm_here_cold_there_and_has_room_for_a_long_prompt_
     async with Scenario(base_port=0) as scenario:
         model = "qwen3-8b"
         assert model not in scenario.llamacpp.facts.loaded
-        assert model in scenario.broken.facts.loaded
+        assert model in scenario.vllm.facts.loaded
         listed = (await http.get(scenario.vllm.url + "/v1/models")).json()["data"]
         assert {entry["id"]: entry["max_model_len"] for entry in listed}[model] == LONG_CONTEXT
 

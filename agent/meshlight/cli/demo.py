@@ -226,6 +226,7 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
         "",
         "The mesh page (this link works once, within a minute):",
         f"  {link}",
+        "Select the router there: its last requests say why each one went where it did. All kinds come within 40 s.",
         "Try it from another terminal:",
         _shell_line(home),
         "  meshlight status",

@@ -1,8 +1,8 @@
 """The requests that `meshlight demo` sends to itself, so that there is something to see: a round that repeats.
 
 In each round, conversations stay where they began, a model that two machines have goes to the one that has it in
-memory, more requests come to one machine than it has slots, a prompt is so long that one machine alone holds it, and
-one backend fails.
+memory, more requests come to one machine than it has slots, another machine takes what a full one can't, a prompt is
+so long that one machine alone holds it, and one backend fails.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 LONG_PROMPT = "word " * 40_000
 """Some 40,000 tokens: more than any simulated engine holds but one."""
-ROUND_S = 39.0
+ROUND_S = 42.0
+"""The service has looked again at what the engines have in memory before the next round begins."""
 ONE_SLOT = "mlx-community/Qwen3-4B-4bit"
 TIMEOUT_S = 120.0
 
@@ -48,7 +49,7 @@ class Wish(Struct, frozen=True, kw_only=True):
 CHAT, CODE, AGENT = "Open WebUI/0.6", "aider/0.86", "claude-cli/2.0"
 ROUND = (
     Wish(at_s=0.0, app=CHAT, model="llama-3.2-3b"),
-    # One backend fails; of the others, one has it in memory.
+    # Two machines have it, one of them in memory.
     Wish(at_s=1.0, app=AGENT, model="qwen3-8b"),
     Wish(at_s=3.0, app=CODE, model="qwen3-8b", words="Refactor."),
     Wish(at_s=4.0, app=CHAT, model="llama-3.2-3b", turn=1),
@@ -59,16 +60,18 @@ ROUND = (
     ),
     Wish(at_s=8.0, app=AGENT, model="qwen3-8b", turn=1),
     Wish(at_s=10.0, app=CHAT, model="llama-3.2-3b", turn=2),
-    # Three of four slots, for a while.
+    # It is loaded where it was asked for by name: so it is in memory at both for the rest of the round.
+    Wish(at_s=12.0, app=CODE, model="demo-llama-cpp/qwen3-8b"),
+    # The one that has it in memory fails, the other one loads it.
+    Wish(at_s=14.0, app=CODE, model="gemma3:4b"),
+    Wish(at_s=16.0, app=CHAT, model="qwen3-32b"),
+    Wish(at_s=17.0, app=CODE, model="llama-3.3-70b"),
+    # All slots of one machine, for a while: what it has in memory goes to the other one.
     *(
-        Wish(at_s=11.0 + n, app=app, model="mistral-small-24b", words=f"LOOP {n}", tokens=600)
-        for n, app in enumerate((CODE, AGENT, CHAT))
+        Wish(at_s=18.0 + n / 4, app=app, model="mistral-small-24b", words=f"LOOP {n}", tokens=600)
+        for n, app in enumerate((CODE, AGENT, CHAT, AGENT))
     ),
-    # It is loaded where it was asked for by name; once that is known, only its context decides.
-    Wish(at_s=14.0, app=CODE, model="demo-llama-cpp/qwen3-8b"),
-    Wish(at_s=16.0, app=CODE, model="gemma3:4b"),
-    Wish(at_s=18.0, app=CHAT, model="qwen3-32b"),
-    Wish(at_s=20.0, app=CODE, model="llama-3.3-70b"),
+    Wish(at_s=20.0, app=CHAT, model="qwen3-8b", words="Summarize."),
     Wish(at_s=22.0, app=AGENT, model="claude-haiku-4-5"),
     Wish(at_s=24.0, app=CHAT, model="gpt-5-mini"),
     Wish(at_s=28.0, app=CODE, model="qwen3-8b", words=LONG_PROMPT, tokens=200),

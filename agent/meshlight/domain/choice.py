@@ -307,6 +307,10 @@ def _soonest_near(
         if finish_s is not None and finish_s < soonest.warm_s and fits(route, prompt):
             any_s = min(soonest.any_s, finish_s)
             soonest = _Soonest(soonest.warm_s if route.must_load else finish_s, any_s)
+        elif finish_s is None and not (route.must_load or route.is_full) and fits(route, prompt):
+            soonest = _Soonest(
+                0.0, soonest.any_s
+            )  # nobody can say that loading the model elsewhere is sooner
         found[route.ring] = soonest
     return found
 

@@ -26,6 +26,7 @@ KEEP = 200
 """Requests in the log of each server: a demo may run for days."""
 
 LONG_CONTEXT = 131_072
+VLLM_SLOTS = 4
 LOAD_S = 4.0
 """How long the engines that load models take for one."""
 
@@ -101,12 +102,12 @@ class Scenario:
         self.ollama = engine(
             1, "ollama", "Demo Ollama", (35, 0.3), "llama-3.2-3b", "gemma3:4b", "nomic-embed-text"
         )
-        # qwen3-8b is cold at the first engine, warm at the last, and only here it has room for long prompts.
+        # qwen3-8b is cold at the first engine, warm here, and only here it has room for long prompts.
         self.vllm = engine(
             2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b", context=LONG_CONTEXT
         )
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
-        self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
+        self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "gemma3:4b", "phi-4-mini")
 
         for loads in (self.llamacpp, self.ollama, self.broken):
             loads.facts.load_s = LOAD_S
@@ -143,7 +144,7 @@ class Scenario:
     def backends(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; available only while the scenario runs."""
         near = tuple(
-            replace(found, slots={self.mlx: 1, self.vllm: 4}.get(engine))
+            replace(found, slots={self.mlx: 1, self.vllm: VLLM_SLOTS}.get(engine))
             for engine in self.engines
             for found in (_describe(engine, "machine"),)
         )
