@@ -308,9 +308,8 @@ def _soonest_near(
             any_s = min(soonest.any_s, finish_s)
             soonest = _Soonest(soonest.warm_s if route.must_load else finish_s, any_s)
         elif finish_s is None and not (route.must_load or route.is_full) and fits(route, prompt):
-            soonest = _Soonest(
-                0.0, soonest.any_s
-            )  # nobody can say that loading the model elsewhere is sooner
+            # Nobody can say that loading the model elsewhere is sooner.
+            soonest = _Soonest(0.0, soonest.any_s)
         found[route.ring] = soonest
     return found
 
