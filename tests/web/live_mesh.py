@@ -32,6 +32,7 @@ from meshlight.domain.events import (
 from meshlight.domain.health import State
 from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
+from meshlight.domain.snapshot import Light
 from web.sample_mesh import health
 
 Route = tuple[str, str]
@@ -71,6 +72,10 @@ class LiveMesh:
         """The changes of state, each with its instant of the monotonic clock."""
         self.dice = random.Random(11)  # noqa: S311 - for looks, not for secrets
 
+    @property
+    def _light(self) -> Light:
+        return "amber" if any(v.health.state == "unhealthy" for v in self.views.values()) else "green"
+
     def snapshot(self) -> SnapshotView:
         """Return the whole mesh."""
         routes: dict[str, list[str]] = {}
@@ -87,7 +92,7 @@ class LiveMesh:
                 uptime_s=8_100,
                 requests=self.requests,
             ),
-            light="amber" if any(v.health.state == "unhealthy" for v in self.views.values()) else "green",
+            light=self._light,
             light_reason="1 of 10 down",
             backends=tuple(self.views.values()),
             models=tuple(ModelView(id=m, backends=tuple(ids)) for m, ids in routes.items()),
@@ -150,7 +155,9 @@ class LiveMesh:
             )
             for v in views
         )
-        self.publish(lambda seq: HealthEvent(seq=seq, backends=changes))
+        self.publish(
+            lambda seq: HealthEvent(seq=seq, light=self._light, light_reason="1 of 10 down", backends=changes)
+        )
 
     def put(self, view: BackendView) -> None:
         """Add or change a backend."""
