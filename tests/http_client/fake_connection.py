@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from meshlight.domain.errors import UpstreamError
 from meshlight.http_client.connection import Connection
+from meshlight.http_client.known_heads import KnownHeads
 from meshlight.http_client.response import Response
 
 
@@ -61,6 +62,7 @@ class TinCan:
 
     transport: FakeTransport = field(default_factory=FakeTransport)
     told: list[str] = field(default_factory=list)
+    heads: KnownHeads = field(default_factory=KnownHeads)
 
     def __post_init__(self) -> None:
         self.connection = Connection(self, "host:1", cast("asyncio.AbstractEventLoop", _StillLoop()))

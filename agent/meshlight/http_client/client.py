@@ -14,6 +14,7 @@ from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
 from meshlight.http_client.connection import Connection, Waiter
 from meshlight.http_client.connector import Connector, Resolver
+from meshlight.http_client.known_heads import KnownHeads
 from meshlight.http_client.response import Headers, Reply, Response
 from meshlight.http_client.tunnel import TunnelConnector
 
@@ -250,9 +251,10 @@ class ConnectionPool:
     makes it rare that a request is sent on a connection that is being closed.
     """
 
-    __slots__ = ("_expiry_s", "_idle", "_is_closed", "_slow_connections", "open")
+    __slots__ = ("_expiry_s", "_idle", "_is_closed", "_slow_connections", "heads", "open")
 
     def __init__(self, expiry_s: float) -> None:
+        self.heads = KnownHeads()
         self.open = 0
         """The number of open connections, idle or busy."""
         self._expiry_s = expiry_s

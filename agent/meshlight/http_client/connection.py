@@ -2,15 +2,20 @@
 
 It opens no socket: it gets its transport, so that tests can feed it bytes. It creates no tasks, locks or timers; an
 exchange costs one write, one future, and one more future for each wait of its reader.
+
+An answer whose head is known (`known_heads`) and that has a length is read without the parser. So are the chunks of
+a stream that come one by one, where the reader takes them as they are.
 """
 
 import asyncio
+import re
 from time import monotonic
 from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
+from meshlight.http_client.known_heads import KnownHeads
 from meshlight.http_client.response import HIGH_WATER, Headers, Reply, Response
 
 __all__ = ["Connection", "ConnectionOwner", "Headers", "Reply", "Response"]
@@ -20,10 +25,17 @@ HEAD_MAX = 64 * 1024
 HEADERS_MAX = 200
 ONE_WRITE_MAX = 64 * 1024
 """Up to this size, copying the body behind the head is cheaper than a second write."""
+_SIZE_LINE_MAX = 6
+_sizes: dict[bytes, int] = {}
+"""The sizes of small chunks as they are usually written; there are at most 4,095."""
+_USUAL_SIZE = re.compile(rb"[1-9a-f][0-9a-f]{0,2}")
 
 
 class ConnectionOwner(Protocol):
     """The owner of connections: notified when one opens, becomes idle and closes."""
+
+    heads: KnownHeads
+    """The heads of answers that its connections have read."""
 
     def opened(self, connection: "Connection") -> None:
         """The connection is open."""
@@ -55,6 +67,7 @@ class Connection(asyncio.Protocol):
     """A connection to a backend; `peer_name` names it in errors ("127.0.0.1:8080")."""
 
     __slots__ = (
+        "_at_chunk",
         "_bodiless",
         "_failure",
         "_fed",
@@ -62,8 +75,10 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_interim",
         "_is_busy",
+        "_is_chunked",
         "_is_complete",
         "_is_paused",
+        "_left",
         "_may_reuse",
         "_owner",
         "_parser",
@@ -101,9 +116,12 @@ class Connection(asyncio.Protocol):
         self._framed = False  # body ends by length or chunks; else with the connection
         self._interim = False  # inside a 1xx response
         self._is_busy = False  # during an exchange
+        self._is_chunked = False  # by its headers
         self._is_complete = False  # the response of this exchange has arrived completely
         self._is_paused = False
         self._may_reuse = False
+        self._left = -1  # bytes of the body of a known head that are still to come; negative while the parser reads
+        self._at_chunk = False  # the parser is between two chunks, and none of the next one has come
 
     # --- for the client
 
@@ -126,6 +144,8 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._bodiless = bodiless
         self._framed = self._interim = self._is_complete = self._may_reuse = False
+        self._is_chunked = self._at_chunk = False
+        self._left = -1
         self._sent_at = monotonic()
         if len(body) <= ONE_WRITE_MAX:
             self._transport.write(head + body)
@@ -175,7 +195,9 @@ class Connection(asyncio.Protocol):
                 )
             )
             return
-        error = self._parse(data)
+        if self._at_chunk and self._takes_chunk(data):
+            return
+        error = self._read_known(data) if self._left >= 0 or not self._fed else self._parse(data)
         response = self._response
         if response is None:
             if error is not None:
@@ -192,9 +214,8 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         elif self._is_complete:
             self._finish(response)
-        elif response.unread > HIGH_WATER and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+        elif response.unread > HIGH_WATER:
+            self._pause()
         response.wake()
 
     def eof_received(self) -> None:
@@ -237,7 +258,7 @@ class Connection(asyncio.Protocol):
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked":
                 raise RemoteProtocolError("a transfer encoding that was not requested")
-            self._framed = True
+            self._framed = self._is_chunked = True
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -282,6 +303,68 @@ class Connection(asyncio.Protocol):
             return
         self._is_complete = True
         self._may_reuse = self._parser.should_keep_alive()
+
+    # --- reading without the parser
+
+    def _read_known(self, data: bytes) -> RemoteProtocolError | None:
+        """Read an answer whose head is known, or begin one; otherwise have it parsed."""
+        response = self._response
+        if response is not None:
+            return self._read_body(response, data) if self._left >= 0 else self._parse(data)
+        found = None if self._bodiless else self._owner.heads.find(data)
+        if found is None:
+            error = self._parse(data)
+            response = self._response
+            if error is None and response is not None:
+                if not self._bodiless:
+                    self._owner.heads.learn(data, response.headers)
+                if self._is_chunked and not self._is_complete:
+                    self._at_chunk = _are_chunks(data, data.find(b"\r\n\r\n") + 4)
+            return error
+        head, end, length = found
+        self._response = response = Response(
+            self,
+            200,
+            head.headers(length),
+            reused=self.is_reused,
+            sent_at=self._sent_at,
+            first_byte_at=monotonic(),
+            known=head,
+        )
+        self._framed = True
+        self._left = length
+        return self._read_body(response, data[end + 4 :])
+
+    def _read_body(self, response: Response, data: bytes) -> None:
+        """Read a piece of a body of known length."""
+        left = self._left - len(data)
+        if data:
+            response.feed(data if left >= 0 else data[: self._left])
+        self._left = max(left, 0)
+        if left <= 0:
+            self._is_complete = True
+            self._may_reuse = left == 0  # what comes after the answer makes the connection unusable
+
+    def _takes_chunk(self, data: bytes) -> bool:
+        """Pass on one whole chunk as it came; False where it is for the parser."""
+        response = self._response
+        end = data.find(b"\r\n", 0, _SIZE_LINE_MAX)
+        size = _sizes.get(data[:end]) or _size(data[:end])
+        if not size or len(data) != end + 4 + size or not data.endswith(b"\r\n") or response is None:
+            self._at_chunk = _are_chunks(data, 0)
+            return False
+        piece = data[end + 2 : -2]
+        if response.on_chunk is None or not response.on_chunk(data, piece):
+            response.feed(piece)
+            if response.unread > HIGH_WATER:
+                self._pause()
+            response.wake()
+        return True
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     # --- the end of an exchange
 
@@ -336,3 +419,21 @@ class Connection(asyncio.Protocol):
         if self._response is not None:
             return "in the middle of an answer"
         return "in the middle of an answer's head" if self._fed else "without an answer"
+
+
+def _are_chunks(data: bytes, start: int) -> bool:
+    """Whether there are only whole chunks in usual form from `start` on, and not the last one."""
+    while start < len(data):
+        end = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
+        size = _size(data[start:end]) if end > 0 else 0
+        start = end + 4 + size
+        if not size or data[start - 2 : start] != b"\r\n":
+            return False
+    return True
+
+
+def _size(digits: bytes) -> int:
+    """Return the size of a small chunk, and 0 for one that is not small or not in the usual form."""
+    if _USUAL_SIZE.fullmatch(digits) is None:
+        return 0
+    return _sizes.setdefault(digits, int(digits, 16))

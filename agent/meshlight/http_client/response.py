@@ -7,10 +7,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from meshlight.domain.errors import UpstreamError
+from meshlight.http_client.known_heads import KnownHead
 
 Headers = Sequence[tuple[bytes, bytes]]
 Push = Callable[[bytes], bool]
 """Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read."""
+PushChunk = Callable[[bytes, bytes], bool]
+"""The same with a whole chunk as it came, its size before it, and the piece of the body in it."""
 
 HIGH_WATER = 256 * 1024
 """Unread bytes above which reading from the server pauses."""
@@ -56,7 +59,9 @@ class Response:
         "_waiter",
         "first_byte_at",
         "headers",
+        "known",
         "on_arrival",
+        "on_chunk",
         "reused",
         "sent_at",
         "status",
@@ -72,7 +77,10 @@ class Response:
         reused: bool,
         sent_at: float,
         first_byte_at: float,
+        known: KnownHead | None = None,
     ) -> None:
+        self.known = known
+        """Its head, where that is one that was read before."""
         self.status = status
         self.headers = headers
         """Names are lower-case; values are unchanged, without surrounding spaces."""
@@ -90,6 +98,8 @@ class Response:
         self._push: Push | None = None
         self.on_arrival: Callable[[], None] | None = None
         """Called instead of waking a `read` when something has arrived, or the end; for a reader that never waits."""
+        self.on_chunk: PushChunk | None = None
+        """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
 
     @property

@@ -71,6 +71,7 @@ class BackendConnection:
         "probes",
         "secret",
         "upstream",
+        "version",
     )
 
     def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
@@ -98,6 +99,8 @@ class BackendConnection:
         """Fields that it turned out not to accept for a model, where a translation had written them."""
         self.found: dict[str, str] = {}
         """Labelled lines for people about what answers have shown; they stay until it is down."""
+        self.version = 0
+        """Grows whenever its requests have to be built anew."""
         self._templates: dict[Operation, RequestTemplate] = {}
 
     def template(self, operation: Operation) -> RequestTemplate:
@@ -128,6 +131,7 @@ class BackendConnection:
         if len(self.missing_operations) >= MISSING_OPERATIONS_MAX:
             self.missing_operations.clear()
         self.missing_operations.add((operation, model))
+        self.version += 1
 
     def record_declined_fields(self, model: str, fields: frozenset[str]) -> None:
         """Remember which fields are not accepted for a model."""
@@ -152,6 +156,7 @@ class BackendConnection:
         if secret != self.secret:
             self.secret = secret
             self.is_proven = False
+            self.version += 1
             self._templates.clear()
 
 

@@ -30,18 +30,17 @@ class Tally:
         "tokens_in",
         "tokens_out",
         "tokens_out_estimated",
-        "total",
     )
 
     def __init__(self) -> None:
-        self.total = self.successful = self.failed = self.cancelled = self.in_flight = 0
+        self.successful = self.failed = self.cancelled = self.in_flight = 0
         self.tokens_in = self.tokens_out = self.tokens_out_estimated = 0
         self.first_bytes: deque[float] = deque(maxlen=FIRST_BYTES_KEPT)
 
-    def start(self) -> None:
-        """Count a request that begins."""
-        self.total += 1
-        self.in_flight += 1
+    @property
+    def total(self) -> int:
+        """All that have begun."""
+        return self.successful + self.failed + self.cancelled + self.in_flight
 
     def end(self, outcome: Outcome) -> None:
         """Count its end."""
@@ -134,11 +133,10 @@ class Ticket:
         self._traffic = traffic
         self._window = window
         self._closed = False
-        window.by_backend.start()
-        window.by_model.start()
+        window.by_backend.in_flight += 1
+        window.by_model.in_flight += 1
         window.started += 1
-        window.in_flight += 1
-        self.running = window.in_flight
+        self.running = window.in_flight = window.in_flight + 1
         """The attempts on this model of this backend that ran when it began, with itself."""
         self.first_byte_s = 0.0
         """How long the first body byte took."""
@@ -152,9 +150,11 @@ class Ticket:
 
     def tokens(self, prompt: int, completion: int) -> None:
         """Record the token counts of the response's `usage`."""
-        for tally in (self._window.by_backend, self._window.by_model):
-            tally.tokens_in += prompt
-            tally.tokens_out += completion
+        window = self._window
+        window.by_backend.tokens_in += prompt
+        window.by_backend.tokens_out += completion
+        window.by_model.tokens_in += prompt
+        window.by_model.tokens_out += completion
 
     def estimated_tokens(self, completion: int) -> None:
         """Count the completion tokens of an answer without `usage`."""
@@ -167,13 +167,18 @@ class Ticket:
             return
         self._closed = True
         window = self._window
-        window.by_backend.end(outcome)
-        window.by_model.end(outcome)
         window.in_flight -= 1
-        if outcome == "ok":
+        if outcome == "ok":  # nearly always
             window.ok += 1
-        elif outcome == "failed":
-            window.failed += 1
+            window.by_backend.in_flight -= 1
+            window.by_backend.successful += 1
+            window.by_model.in_flight -= 1
+            window.by_model.successful += 1
+        else:
+            window.by_backend.end(outcome)
+            window.by_model.end(outcome)
+            if outcome == "failed":
+                window.failed += 1
         self._traffic.release(self.backend, self.model, self.place)
         if window.on_end is not None:
             window.on_end()
@@ -210,7 +215,7 @@ class Traffic:
 
     def start(self) -> None:
         """Count a client's request that begins."""
-        self.router.start()
+        self.router.in_flight += 1
         if not self._has_changed:
             self._on_change()
 

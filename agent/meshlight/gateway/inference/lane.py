@@ -21,12 +21,12 @@ from meshlight.domain.routing import RouteScore
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import StartedResponse, body_as_sent
-from meshlight.gateway.inference.headers import is_page, to_client
+from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL
-from meshlight.gateway.inference.relay import RECORDED, Begun, Relay, RouteTrial
+from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
-from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers, Waiting
+from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import Scope
@@ -35,6 +35,7 @@ from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 from meshlight.http_client.client import SentRequest
 from meshlight.http_client.connection import Connection
+from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
 from meshlight.http_client.response import Response
 from meshlight.mesh.backend_connections import BackendConnection
 
@@ -47,12 +48,7 @@ OPERATIONS: Mapping[str, Operation] = {
 """The paths of ordinary requests."""
 HEADS_MAX = 256
 """Heads that are remembered."""
-HEAD_BYTES = 4_096
-_LENGTH = b"ength: "
-"""What stands before the length of a body, in whatever case its name begins."""
-_LENGTH_LINE = b"\r\ncontent-length: "
-_DIGITS_MAX = 6
-_ZERO = ord("0")
+_ROUTES_MAX = 64
 _ODD = frozenset(
     b"origin sec-fetch-site sec-fetch-mode sec-fetch-dest x-meshlight-via content-encoding transfer-encoding expect "
     b"upgrade cookie trailer te proxy-connection keep-alive".split()
@@ -65,20 +61,23 @@ _UNIQUE = frozenset(
 """Headers with which a head is like no other one: it is not worth remembering."""
 
 
+class LaneRoute:
+    """How requests with one head go to one backend, while neither its state nor its secret changes."""
+
+    __slots__ = ("link", "score", "start", "version")
+
+    def __init__(self, score: RouteScore, link: BackendConnection, start: bytes) -> None:
+        self.score = score
+        self.link = link
+        self.version = link.version
+        self.start = start
+        """The head of the request, up to the length of its body."""
+
+
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = (
-        "_backend",
-        "_link",
-        "_start",
-        "_template",
-        "headers",
-        "operation",
-        "scope",
-        "settings",
-        "shows_key",
-    )
+    __slots__ = ("headers", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
@@ -87,21 +86,36 @@ class KnownHead:
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
         self.shows_key = False
-        self._link: BackendConnection | None = None
-        self._template: object = None
-        self._backend: object = None
-        self._start = b""
+        self.routes: dict[str, LaneRoute] = {}
+        """By the id of the backend."""
 
-    def start_for(
-        self, link: BackendConnection, relay: Relay, inbound: InferenceRequest, model: str
-    ) -> bytes:
-        """Return the head of the request to a backend, up to the length of its body."""
-        template = link.template(self.operation)
-        if self._link is not link or self._template is not template or self._backend is not link.backend:
-            made = relay.build(inbound, model, link)
-            self._start = made.upstream.start_of_post(made.target, made.headers)
-            self._link, self._template, self._backend = link, template, link.backend
-        return self._start
+
+class AnswerHead:
+    """A head as clients get it, but for what differs from answer to answer."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, before: bytes, after: list[bytes]) -> None:
+        self._before = before
+        self._after = after
+
+    def written(self, length: int, why: bytes) -> bytes:
+        """Return the head for a body of this length; `why` is the header that says why the backend was chosen."""
+        after = self._after
+        rest = after[0] if len(after) == 1 else request_id()[1].join(after)
+        return b"%b%d%b%b\r\n" % (self._before, length, rest, why)
+
+
+def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHead | None:
+    """Return what the next ones have in common with a head that was sent; None if that can't be told.
+
+    `own_id` is the id that was made for the request, empty if the backend's was passed on.
+    """
+    before, found, rest = head.partition(b"\r\ncontent-length: %d\r\n" % length)
+    if not found or not rest.endswith(why + b"\r\n"):
+        return None
+    after = b"\r\n" + rest[: len(rest) - len(why) - 2]
+    return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
 
 
 class Lane:
@@ -131,7 +145,7 @@ class Lane:
 
     def find(self, data: bytes, end: int) -> KnownHead | None:
         """Return the head that `data` begins with, if it is known and the rest is its whole body."""
-        found = _without_length(data, end)
+        found = without_length(data, end)
         if found is None or len(data) != end + 4 + found[1]:
             return None
         head = self.heads.get(found[0])
@@ -158,7 +172,7 @@ class Lane:
         head = KnownHead({**scope, "headers": tuple(scope["headers"]), "state": {}}, operation)
         head.settings, head.shows_key = settings, shows_key
         end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
-        found = _without_length(data, end)
+        found = without_length(data, end)
         if found is None or not _is_read_as(data[:end], scope) or not _UNIQUE.isdisjoint(dict(head.headers)):
             return head
         if len(self.heads) >= HEADS_MAX:
@@ -182,21 +196,15 @@ class Lane:
             if found is None:
                 return False
             score = found if isinstance(found, RouteScore) else found.score
-            model = score.model
-            if model != fields.model or score.place or len(body) > LARGE:
+            route = head.routes.get(score.backend)
+            if route is None or route.score is not score or route.version != route.link.version:
+                route = self._route(head, score, inbound)
+            if route is None or score.model != fields.model or len(body) > LARGE:
                 return False
-            link = relay.link_of(score)
-            if (
-                link.channel is not None
-                or (link.kind.group not in RECORDED and head.operation in STATEFUL)
-                or not link.speaks(head.operation, model)
-                or link.backend.first_byte_s < PROBE_AFTER_S
-            ):
-                return False
-            start = head.start_for(link, relay, inbound, model)
-            sent = body_as_sent(inbound, model, link)
+            link = route.link
+            sent = body_as_sent(inbound, score.model, link)
             request = LaneRequest(self, cycle, connection)
-            upstream = link.upstream.send_at_once(start, sent, request)
+            upstream = link.upstream.send_at_once(route.start, sent, request)
         except MeshlightError:  # the other road says what is wrong
             return False
         if upstream is None:
@@ -204,6 +212,24 @@ class Lane:
         request.begin(relay.begin(inbound, found, link), upstream)
         self.begun += 1
         return True
+
+    def _route(self, head: KnownHead, score: RouteScore, inbound: InferenceRequest) -> LaneRoute | None:
+        """Return how a request goes to a backend, and remember it; None if it does not go there by the lane."""
+        link = self.relay.link_of(score)
+        if (
+            score.place
+            or link.channel is not None
+            or (link.kind.group not in RECORDED and head.operation in STATEFUL)
+            or not link.speaks(head.operation, score.model)
+            or link.backend.first_byte_s < PROBE_AFTER_S
+        ):
+            return None
+        made = self.relay.build(inbound, score.model, link)
+        start = made.upstream.start_of_post(made.target, made.headers)
+        if len(head.routes) >= _ROUTES_MAX:
+            head.routes.clear()
+        route = head.routes[score.backend] = LaneRoute(score, link, start)
+        return route
 
 
 class LaneRequest:
@@ -223,7 +249,6 @@ class LaneRequest:
         "_timers",
         "_trial",
         "_upstream",
-        "_waiting",
     )
 
     _trial: RouteTrial
@@ -239,20 +264,21 @@ class LaneRequest:
         self._started: StartedResponse | None = None
         self._tap: UsageTap | None = None
         self._silence: SilenceTimer | None = None
-        self._waiting: set[Waiting] | None = None
         self._is_over = False
-        self._since = 0.0
 
     def begin(self, trial: RouteTrial, upstream: Connection) -> None:
         """Wait for the first byte."""
         self._trial = trial
         self._upstream = upstream
-        self._connection.disconnect.add(self._go_on)
-        self._timers, self._waiting = self._relay.wait_of(trial)
-        self._since = now = self._timers.loop.time()
-        self._timers.add(self, now)
-        if self._waiting is not None:
-            self._waiting.add(self)
+        self._cycle.on_leave = self._go_on
+        self._timers = timers = self._relay.timers or self._relay.first_timers()
+        self._since = now = timers.loop.time()
+        timers.add(self, now)
+
+    @property
+    def leaves(self) -> tuple[str, str] | None:
+        """Where it waits, if it may leave when that falls."""
+        return self._relay.leaves(self._trial)
 
     # Called by the backend's connection.
 
@@ -310,19 +336,46 @@ class LaneRequest:
         ):
             self._go_on()
             return
-        self._end_wait()
+        trial, known = self._trial, response.known
+        if is_complete and known is not None:
+            ready = known.made.get(trial.inbound.operation)
+            if isinstance(ready, AnswerHead):
+                self._answer(response, ready, first)
+                return
+        self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
-        headers = to_client(response.headers, self._relay.record_start(self._trial, started))
+        extra = self._relay.record_start(trial, started)
         self._tap = tap = UsageTap()
         cycle = self._cycle
-        cycle.start(200, headers)
+        head = cycle.start(200, to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
+            if known is not None:
+                own_id = b"" if (b"x-request-id" in dict(response.headers)) else dict(extra)[b"x-request-id"]
+                known.made[trial.inbound.operation] = answer_head(head, len(first), own_id, _why(trial))
             return
         tap.feed(first)
         cycle.offer(first)
-        self._silence = SilenceTimer(self._trial.link.backend.idle_s, self)
+        self._silence = SilenceTimer(trial.link.backend.idle_s, self)
         self._silence.begin()
+        response.on_chunk = self._chunk
+
+    def _answer(self, response: Response, head: AnswerHead, body: bytes) -> None:
+        """Pass on a whole answer whose head is like one that was sent before."""
+        trial, relay = self._trial, self._relay
+        self._stop()
+        relay.note_start(trial, 200, response.headers, body)
+        self._cycle.answer(head.written(len(body), _why(trial)), body)
+        relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
+
+    def _chunk(self, chunk: bytes, piece: bytes) -> bool:
+        """Pass on a piece as it came; False to have it read like any other."""
+        tap, silence = self._tap, self._silence
+        if tap is None or silence is None or not self._cycle.offer_chunk(chunk, piece):
+            return False
+        tap.feed(piece)
+        silence.begin()
+        return True
 
     def _next(self, response: Response, tap: UsageTap) -> None:
         if response.has_failed or not self._cycle.has_room:
@@ -387,37 +440,21 @@ class LaneRequest:
         self._relay.end(self._trial, "failed")
         self._connection.carry_on(self._cycle, partial(self._lane.inference.fail, error))
 
-    def _end_wait(self) -> None:
-        self._timers.waits.pop(self, None)
-        if self._waiting is not None:
-            self._waiting.discard(self)
-            self._waiting = None
-
     def _stop(self) -> None:
-        """Let go of all that could call."""
+        """Let go of all that could call, and holds this object: see `RequestCycle.run`."""
         self._is_over = True
-        if self._tap is None:
-            self._end_wait()
+        self._timers.waits.pop(self, None)
         if self._response is not None:
-            self._response.on_arrival = None  # which holds this object: see `RequestCycle.run`
-        self._connection.disconnect.discard(self._go_on)
+            self._response.on_arrival = self._response.on_chunk = None
+        self._cycle.on_leave = None
         if self._silence is not None:
             self._silence.end()
             self._silence = None
 
 
-def _without_length(data: bytes, end: int) -> tuple[bytes, int] | None:
-    """Return a head without the length of its body, and that; None where it stands in no usual way."""
-    if not 0 < end < HEAD_BYTES:
-        return None
-    begins = data.find(_LENGTH, 0, end) + len(_LENGTH)
-    ends = data.find(b"\r\n", begins, end + 2)
-    if begins < len(_LENGTH) or ends < 0:
-        return None
-    digits = data[begins:ends]
-    if not digits.isdigit() or digits[0] == _ZERO or len(digits) > _DIGITS_MAX:
-        return None
-    return data[:begins] + data[ends:end], int(digits)
+def _why(trial: RouteTrial) -> bytes:
+    """Return the header that says why a backend was chosen, as it is sent; empty without a choice."""
+    return b"" if trial.choice is None else b"%b: %b\r\n" % trial.choice.header(is_first=True)
 
 
 def _is_ordinary(scope: Scope) -> bool:
@@ -436,15 +473,7 @@ def _is_ordinary(scope: Scope) -> bool:
 
 
 def _is_read_as(head: bytes, scope: Scope) -> bool:
-    """Whether the lines of a head are what the parser made of it, and the body's length is where it is looked for."""
-    first, *lines = head.split(b"\r\n")
-    if first != b"POST %b HTTP/1.1" % scope["raw_path"] or scope["raw_path"] != scope["path"].encode():
+    """Whether a head is what the parser made of it."""
+    if not head.startswith(b"POST %b HTTP/1.1\r\n" % scope["raw_path"]):
         return False
-    read = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        read.append((name.lower(), value.strip(b" \t")))
-    if read != list(scope["headers"]):
-        return False
-    before = head[: head.find(_LENGTH) + len(_LENGTH)].lower()
-    return before.endswith(_LENGTH_LINE)
+    return scope["raw_path"] == scope["path"].encode() and is_read_as(head, scope["headers"])

@@ -6,7 +6,7 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -217,8 +217,8 @@ class Relay:
             return None
         score = found if isinstance(found, RouteScore) else found.score
         if (
-            self._queue is not None
-            and score.facts.slots is not None
+            score.facts.slots is not None
+            and self._queue is not None
             and self._queue.is_full(score.backend, score.place, score.model)
         ):
             return None
@@ -246,12 +246,11 @@ class Relay:
             return self._reserve(inbound, found, None, link, now)
         return self._reserve(inbound, found.score, found, link, now)
 
-    def wait_of(self, trial: RouteTrial) -> tuple[FirstByteTimers, set[Waiting] | None]:
-        """Return what looks after a wait for a first byte, and the waits that may leave, if this one may."""
-        timers = self.timers or self._first_timers()
+    def leaves(self, trial: RouteTrial) -> tuple[str, str] | None:
+        """Return the backend and place that a trial may leave when they fall; None if it has to wait."""
         if not policy_for(is_costly=False, is_metered=trial.link.is_metered).may_leave:
-            return timers, None
-        return timers, self._waits_at(trial.link.backend.id, trial.score.place)
+            return None
+        return trial.link.backend.id, trial.score.place
 
     def end(self, trial: RouteTrial, outcome: Outcome) -> None:
         """Count the end of a request, and of its only trial."""
@@ -625,11 +624,25 @@ class Relay:
         self, trial: RouteTrial, started: StartedResponse, failures: Sequence[FailedAttempt] = ()
     ) -> list[tuple[bytes, bytes]]:
         """Note that a route answers, after `failures` elsewhere; return the headers that are added to its answer."""
+        response = started.response
+        self.note_start(trial, response.status, response.headers, started.first, started.notes)
+        return self._headers(started, trial.score, trial.link, trial.inbound, failures, trial.choice)
+
+    def note_start(
+        self,
+        trial: RouteTrial,
+        status: int,
+        headers: Headers,
+        first: bytes,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Note that a route answers, and what its headers and `notes` tell of its backend."""
         trial.ticket.first_byte(self._clock() - trial.started_at)
-        choice, score = trial.choice, trial.score
-        if (choice is not None or trial.is_cold) and started.response.status < 300 and started.first:
-            self._chooser.record_first_byte(choice, score)
-        return self._headers(started, score, trial.link, trial.inbound, failures, choice)
+        choice = trial.choice
+        if (choice is not None or trial.is_cold) and status < 300 and first:
+            self._chooser.record_first_byte(choice, trial.score)
+        if trial.link.is_metered or notes:
+            self._record_notes(trial.link, headers, notes)
 
     def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
         """Note that an answer was passed on completely; return how that counts."""
@@ -677,7 +690,7 @@ class Relay:
             link.backend,
             cancellation,
             _PlaceWatcher(self._registry, link, place) if place else self,
-            self.timers or self._first_timers(),
+            self.timers or self.first_timers(),
             may_leave=policy.may_leave,
             waiting=self._waits_at(link.backend.id, place),
             since=since,
@@ -689,7 +702,8 @@ class Relay:
             waiting = self._waiting[backend_id, place] = set()
         return waiting
 
-    def _first_timers(self) -> FirstByteTimers:
+    def first_timers(self) -> FirstByteTimers:
+        """Return what looks after the waits for a first byte, made with the first one."""
         self.timers = FirstByteTimers(asyncio.get_running_loop())
         return self.timers
 
@@ -702,9 +716,7 @@ class Relay:
         failures: Sequence[FailedAttempt],
         choice: Choice | None,
     ) -> list[tuple[bytes, bytes]]:
-        """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
-        if link.is_metered or started.notes:
-            self._record_notes(link, started)
+        """Return what Meshlight adds to the headers of a backend's answer."""
         headers, is_peer = started.response.headers, link.kind.group == "peer"
         sends = sends_of(failures) + started.sends if failures else started.sends
         extra = _own_headers(headers, link.backend.id, sends, inbound)
@@ -746,14 +758,16 @@ class Relay:
             link.found[CUT] = line
             self._registry.record_about(link.backend.id, link.found)
 
-    def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
+    def _record_notes(
+        self, link: BackendConnection, headers: Headers, notes: Mapping[str, str] | None
+    ) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
-        limits = link.kind.limits_from_headers(started.response.headers) if link.is_metered else None
+        limits = link.kind.limits_from_headers(headers) if link.is_metered else None
         if limits:
             self._chooser.record_limits(link.backend.id, limits)
-        if limits or started.notes:
+        if limits or notes:
             lines = limit_lines(limits) if limits else {}
-            self._registry.record_about(link.backend.id, {**lines, **(started.notes or {})})
+            self._registry.record_about(link.backend.id, {**lines, **(notes or {})})
 
     def _record_success(self, backend_id: str, score: RouteScore) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
@@ -846,6 +860,8 @@ class Relay:
             self._release_waiting((backend_id, ""))
 
     def _release_waiting(self, key: tuple[str, str]) -> None:
+        if self.timers is not None:
+            self.timers.fell(key)
         for cancellation in tuple(self._waiting.get(key, ())):
             cancellation.fire("fell")
 

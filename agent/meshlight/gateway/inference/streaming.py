@@ -88,23 +88,22 @@ class UsageTap:
 
     __slots__ = ("_head", "_size", "_tail", "total")
 
-    def __init__(self) -> None:
-        self.total = 0
+    def __init__(self, whole: bytes = b"") -> None:
+        self.total = self._size = len(whole)
         """Bytes of the whole answer."""
-        self._head = b""
-        self._tail: deque[bytes] = deque()
-        self._size = 0
+        self._head = whole[:_HEAD]
+        self._tail = deque((whole,)) if whole else deque[bytes]()
 
     def feed(self, data: bytes) -> None:
         """Take note of a piece of the body."""
-        size = len(data)
+        size, tail = len(data), self._tail
         if self.total < _HEAD:
             self._head += data[: _HEAD - self.total]
-        self._tail.append(data)
+        tail.append(data)
         self._size += size
         self.total += size
-        while self._size - len(self._tail[0]) >= _TAIL:
-            self._size -= len(self._tail.popleft())
+        while self._size - len(tail[0]) >= _TAIL:
+            self._size -= len(tail.popleft())
 
     def tail(self) -> bytes:
         """Return the last bytes that were passed on."""

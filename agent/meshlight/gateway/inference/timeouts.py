@@ -72,8 +72,15 @@ class Waiting(Protocol):
 class Checked(Protocol):
     """A wait that is looked at when it has taken a second."""
 
+    @property
+    def leaves(self) -> tuple[str, str] | None:
+        """The backend and place where it waits in the lane, if it may leave when that falls."""
+
     def check(self) -> None:
         """Look whether the wait is in vain."""
+
+    def fire(self, cause: Cause) -> None:
+        """End the wait."""
 
 
 class HealthWatcher(Protocol):
@@ -114,6 +121,11 @@ class FirstByteTimers:
             del waits[wait]
             wait.check()
         self._is_set = False
+
+    def fell(self, where: tuple[str, str]) -> None:
+        """End the waits of the lane at a backend and place."""
+        for wait in [wait for wait in self.waits if wait.leaves == where]:
+            wait.fire("fell")
 
 
 class FirstByteTimer:
@@ -163,6 +175,14 @@ class FirstByteTimer:
         self._waiting = waiting
         if may_leave:
             waiting.add(cancellation)
+
+    @property
+    def leaves(self) -> None:
+        """Nothing: those that may leave are in `waiting`."""
+
+    def fire(self, cause: Cause) -> None:
+        """End the wait."""
+        self._cancellation.fire(cause)
 
     def end(self) -> None:
         """Stop: the wait is over."""

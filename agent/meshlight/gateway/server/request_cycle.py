@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -66,6 +66,7 @@ class RequestCycle:
         "is_started",
         "keep_alive",
         "more_body",
+        "on_leave",
         "scope",
     )
 
@@ -79,6 +80,8 @@ class RequestCycle:
         self.disconnected = False
         self.is_started = False
         self.is_complete = False
+        self.on_leave: Callable[[], None] | None = None
+        """Called when the client has left, where no task answers."""
         self._connection = connection
         self._expects_continue = expects_continue
         self._parts: list[bytes] = []
@@ -125,6 +128,8 @@ class RequestCycle:
             self._head = None
         if self._event is not None:
             self._event.set()
+        if self.on_leave is not None:
+            self.on_leave()
 
     # Called by the application.
 
@@ -197,16 +202,34 @@ class RequestCycle:
         """Whether what is sent now leaves at once."""
         return not (self._connection.flow.write_paused or self.disconnected)
 
-    def start(self, status: int, headers: Headers) -> None:
-        """Send the head."""
-        self._send_head(status, headers)
+    def start(self, status: int, headers: Headers) -> bytes:
+        """Send the head, and return it."""
+        return self._send_head(status, headers)
 
     def end(self, last: bytes) -> None:
         """Send the last piece of the body."""
         self._send_body(last, more=False)
 
-    def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> None:
-        """Build the head; it is written with the first piece of the body, or in this turn of the event loop."""
+    def answer(self, head: bytes, body: bytes) -> None:
+        """Send a whole answer, whose head was built from one that `start` returned."""
+        self.is_started = self.is_complete = True
+        transport = self._connection.transport
+        if len(body) > _JOINED_BYTES:
+            transport.write(head)
+            transport.write(body)
+        else:
+            transport.write(head + body)
+        self._connection.completed(self)
+
+    def offer_chunk(self, chunk: bytes, piece: bytes) -> bool:
+        """Send a piece of the body at once, if there is room; `chunk` is the same in the usual form of a chunk."""
+        if self._head is None and self._chunked and self.has_room and not self.is_complete:
+            self._connection.transport.write(chunk)
+            return True
+        return self.offer(piece)
+
+    def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> bytes:
+        """Build the head, which is returned; it is written with the first piece of the body, or soon without one."""
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length: int | None = None
         remaining: int | None = None
@@ -244,6 +267,7 @@ class RequestCycle:
         self.is_started = True
         if length is None:
             asyncio.get_running_loop().call_soon(self._flush)
+        return head
 
     def _flush(self) -> None:
         """Write the head if no body followed at once."""

@@ -1,0 +1,111 @@
+"""Heads of answers that were read before: an answer that begins like another one needs no parser.
+
+A backend's heads differ in the length of the body, and in their date once a second. What is remembered has been read
+by the parser, and stands in the usual form: one header a line, and nothing about the connection. All else is parsed.
+"""
+
+from collections.abc import Sequence
+
+HEAD_BYTES = 4_096
+"""A longer head is not remembered."""
+_HEADS_MAX = 64
+_TRIES = 32
+"""After so many heads that never came again, only each 64th is remembered: they have ids or times in them."""
+_RARELY = 64
+_LENGTH = b"ength: "
+"""What stands before the length of a body, in whatever case its name begins."""
+_LENGTH_LINE = b"\r\ncontent-length: "
+_DIGITS_MAX = 6
+_ZERO = ord("0")
+_STATUS = b"HTTP/1.1 200 "
+_ODD = frozenset({b"transfer-encoding", b"connection", b"trailer", b"upgrade"})
+_OPEN = (b"connection", b"keep-alive")
+
+
+class KnownHead:
+    """The head of an answer with status 200, whose body has a known length."""
+
+    __slots__ = ("_headers", "_place", "made")
+
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]], place: int) -> None:
+        self._headers = list(headers)
+        self._place = place
+        self.made: dict[str, object] = {}
+        """What readers have made of it, by what they use it for."""
+
+    def headers(self, length: int) -> list[tuple[bytes, bytes]]:
+        """Return its headers with this length of the body."""
+        headers = self._headers.copy()
+        headers[self._place] = (b"content-length", b"%d" % length)
+        return headers
+
+
+class KnownHeads:
+    """The heads of one backend."""
+
+    __slots__ = ("_heads", "_left", "_seen")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, KnownHead] = {}
+        self._left = _TRIES
+        self._seen = 0
+
+    def find(self, data: bytes) -> tuple[KnownHead, int, int] | None:
+        """Return the known head that `data` begins with, where its last line ends, and the length of the body."""
+        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        found = without_length(data, end)
+        if found is None:
+            return None
+        head = self._heads.get(found[0])
+        if head is None:
+            return None
+        self._left = _TRIES
+        return head, end, found[1]
+
+    def learn(self, data: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Remember the head that `data` begins with, which the parser has read as `headers`, if it is a usual one."""
+        self._seen += 1
+        if self._left <= 0 and self._seen % _RARELY:
+            return
+        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        found = without_length(data, end)
+        if found is None or not data.startswith(_STATUS):
+            return
+        names = [name for name, value in headers if (name, value.lower()) != _OPEN]
+        if not _ODD.isdisjoint(names) or names.count(b"content-length") != 1:
+            return
+        if not is_read_as(data[:end], headers):
+            return
+        self._left -= 1
+        if len(self._heads) >= _HEADS_MAX:
+            self._heads.clear()
+        place = [name for name, _ in headers].index(b"content-length")
+        self._heads[found[0]] = KnownHead(headers, place)
+
+
+def without_length(data: bytes, end: int) -> tuple[bytes, int] | None:
+    """Return a head without the length of its body, and that; None where it stands in no usual way.
+
+    `end` is where the last line of the head ends; negative or over `HEAD_BYTES` for a head that is not whole.
+    """
+    if not 0 < end < HEAD_BYTES:
+        return None
+    begins = data.find(_LENGTH, 0, end) + len(_LENGTH)
+    if begins < len(_LENGTH):
+        return None
+    ends = data.find(b"\r", begins, end + 1)
+    digits = data[begins:ends]
+    if not digits.isdigit() or digits[0] == _ZERO or len(digits) > _DIGITS_MAX:
+        return None
+    return data[:begins] + data[ends:end], int(digits)
+
+
+def is_read_as(head: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the lines of a head are what a parser made of it, and the body's length is where it is looked for."""
+    read = []
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        read.append((name.lower(), value.strip(b" \t")))
+    if read != list(headers):
+        return False
+    return head[: head.find(_LENGTH) + len(_LENGTH)].lower().endswith(_LENGTH_LINE)
