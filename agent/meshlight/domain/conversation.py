@@ -102,8 +102,5 @@ def _beginning(body: _Body) -> list[bytes]:
 
 
 def _hash(model: str, *parts: bytes) -> bytes:
-    made = blake2b(model.encode("utf-8", "replace"), digest_size=16)
-    for part in parts:
-        made.update(len(part).to_bytes(8, "big"))
-        made.update(part)
-    return made.digest()
+    sizes = b"%d " * len(parts) % tuple(map(len, parts))
+    return blake2b(b"".join((sizes, *parts, model.encode("utf-8", "replace"))), digest_size=16).digest()

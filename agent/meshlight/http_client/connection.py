@@ -120,7 +120,9 @@ class Connection(asyncio.Protocol):
         self._is_complete = False  # the response of this exchange has arrived completely
         self._is_paused = False
         self._may_reuse = False
-        self._left = -1  # bytes of the body of a known head that are still to come; negative while the parser reads
+        self._left = (
+            -1
+        )  # bytes of the body of a known head that are still to come; negative while the parser reads
         self._at_chunk = False  # the parser is between two chunks, and none of the next one has come
 
     # --- for the client
@@ -325,11 +327,12 @@ class Connection(asyncio.Protocol):
         self._response = response = Response(
             self,
             200,
-            head.headers(length),
+            None,
             reused=self.is_reused,
             sent_at=self._sent_at,
             first_byte_at=monotonic(),
             known=head,
+            length=length,
         )
         self._framed = True
         self._left = length

@@ -53,13 +53,14 @@ class Response:
 
     __slots__ = (
         "_error",
+        "_headers",
         "_pieces",
         "_push",
         "_source",
         "_waiter",
         "first_byte_at",
-        "headers",
         "known",
+        "length",
         "on_arrival",
         "on_chunk",
         "reused",
@@ -72,18 +73,19 @@ class Response:
         self,
         source: Source,
         status: int,
-        headers: list[tuple[bytes, bytes]],
+        headers: list[tuple[bytes, bytes]] | None,
         *,
         reused: bool,
         sent_at: float,
         first_byte_at: float,
         known: KnownHead | None = None,
+        length: int = 0,
     ) -> None:
         self.known = known
-        """Its head, where that is one that was read before."""
+        """Its head, where that is one that was read before; `headers` need not be given then, but the length."""
+        self.length = length
         self.status = status
-        self.headers = headers
-        """Names are lower-case; values are unchanged, without surrounding spaces."""
+        self._headers = headers
         self.reused = reused
         """Whether the connection had carried an earlier exchange."""
         self.sent_at = sent_at
@@ -101,6 +103,13 @@ class Response:
         self.on_chunk: PushChunk | None = None
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Its headers. Names are lower-case; values are unchanged, without surrounding spaces."""
+        if self._headers is None:
+            self._headers = [] if self.known is None else self.known.headers(self.length)
+        return self._headers
 
     @property
     def is_complete(self) -> bool:

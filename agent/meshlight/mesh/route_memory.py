@@ -33,6 +33,8 @@ CROWDED = 3
 """A place with so many more requests than the least busy one is not preferred for its conversations."""
 LOAD_GUESS_S = 20.0
 """How long a model is expected to load where that was never seen."""
+LEARN_EVERY_S = 0.02
+"""Of the answers that took less, one in so many seconds is enough to know how fast a route is."""
 OWN_QUEUE_S = 15.0
 """For how long it counts that requests were seen to wait in an engine's own queue."""
 SLOW_FOR_S = 300.0
@@ -217,6 +219,17 @@ class RouteMemory:
             speeds.warm_since = now
             speeds.keep_s = None
         speeds.seen_at = now
+
+    def may_learn(self, ticket: Ticket, total_s: float) -> bool:
+        """Whether an answer that took so long is to be learned from: of many quick ones, a few are enough."""
+        speeds = self._speeds.get((ticket.backend, ticket.place, ticket.model))
+        if speeds is None or total_s >= LEARN_EVERY_S:
+            return True
+        now = self._clock()
+        if 0.0 < now - speeds.learned_at < LEARN_EVERY_S:
+            return False
+        speeds.learned_at = now
+        return True
 
     def learn(
         self,

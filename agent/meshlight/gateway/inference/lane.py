@@ -327,6 +327,12 @@ class LaneRequest:
         is_complete = response.is_complete
         if not (first or is_complete or response.has_failed):
             return
+        trial, known = self._trial, response.known
+        if is_complete and known is not None:
+            ready = known.made.get(trial.inbound.operation)
+            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.has_room:
+                self._answer(response, ready, first)
+                return
         if (
             response.status != 200
             or response.has_failed
@@ -336,12 +342,6 @@ class LaneRequest:
         ):
             self._go_on()
             return
-        trial, known = self._trial, response.known
-        if is_complete and known is not None:
-            ready = known.made.get(trial.inbound.operation)
-            if isinstance(ready, AnswerHead):
-                self._answer(response, ready, first)
-                return
         self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
         extra = self._relay.record_start(trial, started)
@@ -364,7 +364,7 @@ class LaneRequest:
         """Pass on a whole answer whose head is like one that was sent before."""
         trial, relay = self._trial, self._relay
         self._stop()
-        relay.note_start(trial, 200, response.headers, body)
+        relay.note_start(trial, response, body)
         self._cycle.answer(head.written(len(body), _why(trial)), body)
         relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
 

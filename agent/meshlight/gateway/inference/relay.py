@@ -58,13 +58,14 @@ from meshlight.gateway.inference.timeouts import (
     FirstByteTimers,
     Waiting,
 )
+from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.http_client.client import Headers, SentRequest
+from meshlight.http_client.client import Headers, Response, SentRequest
 from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
@@ -209,8 +210,11 @@ class Relay:
     # What the lane does with a request that needs no task: the same as `run`, without waiting.
 
     def at_once(self, inbound: InferenceRequest) -> RouteScore | Choice | None:
-        """Return the route of a request that may be sent now; None for one that has to wait, or to be explained."""
-        if self._is_paused() or inbound.visited or inbound.is_costly:
+        """Return the route of a request that may be sent now; None for one that has to wait, or to be explained.
+
+        It comes from no other node, and doing it twice costs nothing.
+        """
+        if self._is_paused():
             return None
         found = self._chooser.at_once(inbound, self._turn + 1)
         if found is None:
@@ -625,24 +629,23 @@ class Relay:
     ) -> list[tuple[bytes, bytes]]:
         """Note that a route answers, after `failures` elsewhere; return the headers that are added to its answer."""
         response = started.response
-        self.note_start(trial, response.status, response.headers, started.first, started.notes)
+        self.note_start(trial, response, started.first, started.notes)
         return self._headers(started, trial.score, trial.link, trial.inbound, failures, trial.choice)
 
     def note_start(
         self,
         trial: RouteTrial,
-        status: int,
-        headers: Headers,
+        response: Response | TranslatedResponse | ImmediateResponse,
         first: bytes,
         notes: Mapping[str, str] | None = None,
     ) -> None:
         """Note that a route answers, and what its headers and `notes` tell of its backend."""
         trial.ticket.first_byte(self._clock() - trial.started_at)
         choice = trial.choice
-        if (choice is not None or trial.is_cold) and status < 300 and first:
+        if (choice is not None or trial.is_cold) and response.status < 300 and first:
             self._chooser.record_first_byte(choice, trial.score)
         if trial.link.is_metered or notes:
-            self._record_notes(trial.link, headers, notes)
+            self._record_notes(trial.link, response.headers, notes)
 
     def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
         """Note that an answer was passed on completely; return how that counts."""

@@ -5,7 +5,7 @@ until the next snapshot. Everything else is ranked anew.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,8 +43,6 @@ MODELS_MAX = 256
 """Models whose only route, or whose plan, is remembered."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
-LEARN_EVERY_S = 0.02
-"""Where there is no choice, an answer in so many seconds is enough to know how fast a route is."""
 _UNPLANNED = frozenset[Operation]({"other"})
 """Operations where some backends lack a path."""
 _INSTEAD: Mapping[str, str] = {
@@ -55,6 +53,7 @@ _INSTEAD: Mapping[str, str] = {
 }
 """What to do about something that only a backend has that can't be used."""
 _WHY_MAX = 120
+_WHYS_MAX = 256
 AFTER_FAILURE = "the first choice failed"
 """Why another attempt goes where it goes."""
 FREE_SLOT = "a slot is free there"
@@ -106,7 +105,6 @@ class RouteChooser:
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
         """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
         so many bytes, which its context may not hold."""
-        self._learned_at = -LEARN_EVERY_S
         self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
         """The same for models with several routes."""
         self._lacking: set[tuple[str, str, str]] = set()
@@ -240,11 +238,10 @@ class RouteChooser:
         is_cold: bool,
     ) -> None:
         """Learn from the times and token counts of a complete answer; an engine's own where it gives them."""
+        if not is_cold and not self._memory.may_learn(ticket, total_s):
+            return
         if choice is None:
-            now = self._clock()
-            if is_cold or now - self._learned_at >= LEARN_EVERY_S:
-                self._learned_at = now
-                self._memory.learn(ticket, total_s, counts, is_cold=is_cold)
+            self._memory.learn(ticket, total_s, counts, is_cold=is_cold)
             return
         if (timings := read_timings(tap.tail())) is not None:
             self._memory.learn_timings(ticket, *timings)
@@ -468,6 +465,7 @@ def _set_apart(
     return explained(replace(ranking, scores=scores), nodes, prompt)
 
 
+@lru_cache(_WHYS_MAX)
 def _plain(why: str) -> str:
-    """Return a reason as one short line for a header."""
+    """Return a reason as one short line for a header; nearly always one of the last few."""
     return sanitize_line(why, _WHY_MAX).rstrip(".")
