@@ -226,7 +226,7 @@ class RouteMemory:
         if speeds is None or total_s >= LEARN_EVERY_S:
             return True
         now = self._clock()
-        if 0.0 < now - speeds.learned_at < LEARN_EVERY_S:
+        if now - speeds.learned_at < LEARN_EVERY_S:
             return False
         speeds.learned_at = now
         return True

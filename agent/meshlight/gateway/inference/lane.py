@@ -20,7 +20,7 @@ from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import Inference
-from meshlight.gateway.inference.attempt import StartedResponse, body_as_sent
+from meshlight.gateway.inference.attempt import READ_OPERATIONS, StartedResponse, body_as_sent
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
@@ -77,11 +77,13 @@ class LaneRoute:
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = ("headers", "is_read", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
         self.operation = operation
+        self.is_read = operation in READ_OPERATIONS
+        """Whether something may have to be taken out of the body."""
         self.headers = scope["headers"]
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
@@ -126,18 +128,12 @@ class Lane:
         self.inference = inference
         self.relay = inference.relay
         self._settings = settings
-        self._in_force = Config()
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
         """Those of them that went on in a task."""
-
-    def is_on(self) -> bool:
-        """Whether the configuration in force has the lane; asked before anything else, for each request."""
-        self._in_force = settings = self._settings()
-        return settings.lane
 
     def forget_heads(self) -> None:
         """Have the guard look at every head again: another key opens the service now."""
@@ -151,7 +147,9 @@ class Lane:
         head = self.heads.get(found[0])
         if head is None:
             return None
-        settings = self._in_force
+        settings = self._settings()
+        if not settings.lane:
+            return None
         if head.settings is not settings:
             shows_key = self._guard.admits(head.scope, settings)
             if shows_key is None:
@@ -163,8 +161,8 @@ class Lane:
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""
         operation = OPERATIONS.get(scope["path"])
-        settings = self._in_force
-        if operation is None or not _is_ordinary(scope):
+        settings = self._settings()
+        if operation is None or not settings.lane or not _is_ordinary(scope):
             return None
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
@@ -202,7 +200,7 @@ class Lane:
             if route is None or score.model != fields.model or len(body) > LARGE:
                 return False
             link = route.link
-            sent = body_as_sent(inbound, score.model, link)
+            sent = body_as_sent(inbound, score.model, link) if head.is_read else body
             request = LaneRequest(self, cycle, connection)
             upstream = link.upstream.send_at_once(route.start, sent, request)
         except MeshlightError:  # the other road says what is wrong

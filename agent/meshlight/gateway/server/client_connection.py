@@ -149,7 +149,7 @@ class ClientConnection(HttpToolsProtocol):
                 if len(self._ahead) > AHEAD_BYTES:
                     self.flow.pause_reading()
                 return
-            if self._lane is not None and self._lane.is_on() and self._takes_lane(self._lane, data):
+            if self._lane is not None and self._takes_lane(self._lane, data):
                 return
         self._feed(data)
         self._from_start = b""
