@@ -60,7 +60,7 @@ def _unset(name: str, shell: Shell) -> str:
         case "sh":
             return f"unset {name}"
         case "fish":
-            return f"set -e {name}"
+            return f"set -gu {name}"  # -e would erase a universal variable for good
         case "powershell":
             return f"Remove-Item Env:{name} -ErrorAction Ignore"
         case "cmd":
