@@ -191,6 +191,8 @@ def _aider_variables(access: Access) -> Variables:
             "AIDER_OPENAI_API_BASE": access.openai_url,
             "AIDER_OPENAI_API_KEY": access.key,
             "AIDER_MODEL": f"openai/{access.model}",
+            # It asks at each start about a model that is not in its own list.
+            "AIDER_SHOW_MODEL_WARNINGS": "False",
         }
     )
 
@@ -200,6 +202,7 @@ def _aider_settings(access: Access) -> Settings:
         "model": f"openai/{access.model}",
         "openai-api-base": access.openai_url,
         "openai-api-key": access.key,
+        "show-model-warnings": False,
     }
 
 

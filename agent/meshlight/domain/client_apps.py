@@ -142,7 +142,8 @@ APPS: Final[Mapping[str, ClientApp]] = {
             note="Cursor sends each request through its own servers, which can't reach an address of this machine: "
             "it needs a public https address that you make yourself (a tunnel, and its host in allowed_hosts), and "
             "its paid plan. Until then this does not work.",
-            unconfirmed="all of this by a page of Cursor itself.",
+            unconfirmed="all of this by a page of Cursor itself. Some gateways report that it sends bodies in the "
+            "shape of OpenAI's responses to the path of chat completions, which backends refuse.",
         ),
         ClientApp(
             id="continue",
@@ -180,8 +181,8 @@ APPS: Final[Mapping[str, ClientApp]] = {
             needs_tools=True,
             fits=_CODING,
             user_agents=("githubcopilotchat/",),
-            note="It needs VS Code 1.122 or newer, but no GitHub account. Its Ollama provider is deprecated and sends "
-            "no key, so it works only with require_key = false; a Custom Endpoint sends one.",
+            note="It needs VS Code 1.122 or newer, but no GitHub account. Its Ollama provider is deprecated and "
+            "sends no key, so it works only with require_key = false; a Custom Endpoint sends one.",
             unconfirmed="that its requests for other endpoints call themselves GitHubCopilotChat.",
         ),
         ClientApp(
@@ -214,7 +215,12 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="shell",
             docs="https://aider.chat/docs/llms/openai-compat.html",
-            variables=("AIDER_OPENAI_API_BASE", "AIDER_OPENAI_API_KEY", "AIDER_MODEL"),
+            variables=(
+                "AIDER_OPENAI_API_BASE",
+                "AIDER_OPENAI_API_KEY",
+                "AIDER_MODEL",
+                "AIDER_SHOW_MODEL_WARNINGS",
+            ),
             file=ConfigFile(form="yaml", path=".aider.conf.yml"),
             context=16_384,
             fits="models for code, with 16k tokens of context; it needs no tools.",
