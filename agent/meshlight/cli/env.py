@@ -117,13 +117,13 @@ Examples:
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
 @start_option
-def open_(*, browser: bool, only_print: bool, start: bool) -> None:
+def open_(*, browser: bool, only_print: bool) -> None:
     """Open the mesh page in a window or the browser.
 
     If this machine can't show a window, the page opens in the browser. The link works once, within a minute; the
     browser then stays signed in.
     """
-    with connect_or_start(start=start) as client:  # fails here, where the user sees the error
+    with connect_or_start(asks=False) as client:  # fails here, where the user sees the error
         if only_print:
             click.echo(client.one_time_link())
             return

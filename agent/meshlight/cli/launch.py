@@ -63,7 +63,7 @@ Without --config the settings hold for this start alone, and nothing is written.
 @click.option("--yes", is_flag=True, help="Don't ask before the file is written.")
 @start_option
 @click.pass_context
-def launch(  # noqa: PLR0913 - click gives one for each option
+def launch(
     ctx: click.Context,
     app: str,
     arguments: tuple[str, ...],
@@ -73,7 +73,6 @@ def launch(  # noqa: PLR0913 - click gives one for each option
     restores: bool,
     shows: bool,
     yes: bool,
-    start: bool,
 ) -> None:
     """Start an app with Meshlight's settings, or set it up.
 
@@ -87,7 +86,7 @@ def launch(  # noqa: PLR0913 - click gives one for each option
     if restores:
         click.echo(f"{files.restore(found)} is as it was before.")
         return
-    with connect_or_start(start=start) as client:
+    with connect_or_start(asks=False) as client:
         listed = client.apps(model)
         url = client.runtime.url
     view = next((one for one in listed.apps if one.id == found.id), None)

@@ -30,16 +30,24 @@ T = TypeVar("T")
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
-  meshlight secrets list
+  meshlight secrets
   pass show studio | meshlight secrets set studio
 
 API keys are stored in the system's keyring, or in a file of their own where you chose that; never in the
-configuration file."""
+configuration file.""",
 )
-def secrets() -> None:
-    """List, set and remove the API keys of backends."""
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.pass_context
+def secrets(ctx: click.Context, *, as_json: bool) -> None:
+    """List, set and remove the API keys of backends.
+
+    Without a command, they are listed; the keys are never shown.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
 
 
 @secrets.command(

@@ -21,7 +21,7 @@ from meshlight.desktop.system.instance_signal import ActivationListener, signal_
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.login import entry_here
 from meshlight.desktop.system.opener import open_file
-from meshlight.desktop.system.process import end_with_parent, program
+from meshlight.desktop.system.process import end_with_parent, program, start_detached
 from meshlight.desktop.tray.app import TrayApp
 from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.notifications import send_notification
@@ -124,11 +124,23 @@ def run_tray(
         end_with_parent(tray.quit)
         if opens_window:
             tray.activate("")
+        receiver = _receive_links()
         with ActivationListener(paths.state_dir, INSTANCE_SOCKET, tray.activate):
             lost_reason = tray.run()
+        del receiver  # held until here
     if lost_reason:
         click.echo(lost_reason, err=True)
     return 1 if lost_reason else 0
+
+
+def _receive_links(platform: str = sys.platform) -> object:
+    """Open each link that is clicked while we run, as the desktop does by itself on other systems than macOS."""
+    if platform != "darwin":
+        return None
+    from meshlight.cli.link import LINK_COMMAND  # noqa: PLC0415 -- not on other systems: it needs much memory
+    from meshlight.desktop.system.macos_links import receive_links  # noqa: PLC0415
+
+    return receive_links(lambda link: start_detached(program(*LINK_COMMAND, link, windowed=True)))
 
 
 def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) -> TrayApp:
