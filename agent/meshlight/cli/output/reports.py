@@ -110,7 +110,8 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
     alias = "" if reply.asked == reply.model else f" (requested as {sanitize(reply.asked)})"
     answering = next((r for r in reply.routes if r.backend == reply.answers), None)
     if answering is None:
-        head = message_lines(BAD, f"No backend would answer a request for {name}{alias} now.", "", style)
+        text = f"No backend would answer a request for {name}{alias} now."
+        head = message_lines(BAD, text, reply.fix, style)
     else:
         instead = f" with {sanitize(reply.instead)}, as {sanitize(reply.fallback)}" if reply.instead else ""
         text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now{instead}."
