@@ -234,9 +234,9 @@ def kinds(*, as_json: bool) -> None:
         rows.append([kind.kind, kind.label, ", ".join(needs) or "nothing", kind.about])
     columns = (
         Column(title="KIND"),
-        Column(title="WHAT IT IS"),
-        Column(title="NEEDS"),
-        Column(title="MORE", min_width=24, drop=1, fit=cut),
+        Column(title="WHAT IT IS", drop=1),
+        Column(title="NEEDS", fit=cut),
+        Column(title="MORE", min_width=24, drop=2, fit=cut),
     )
     console = new_console()
     console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
@@ -251,8 +251,14 @@ def choose_kind(*, is_interactive: bool) -> str:
         )
     kinds_ = sorted(_ADDED.values(), key=lambda kind: kind.group != "cloud")  # a key is what most people have
     click.echo("What is it?")
-    for number, kind in enumerate(kinds_, start=1):
-        click.echo(f"{number:>3}  {kind.label:<18}  {kind.about}".rstrip())
+    columns = (
+        Column(title="", right=True),
+        Column(title="KIND"),
+        Column(title="MORE", min_width=24, drop=1, fit=cut),
+    )
+    rows = [[str(number), kind.label, kind.about] for number, kind in enumerate(kinds_, start=1)]
+    console = new_console()
+    console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
 
     def read(answer: str) -> str:
         word = answer.casefold()

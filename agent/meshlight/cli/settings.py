@@ -15,7 +15,7 @@ from meshlight.domain.backend import RINGS
 from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy
-from meshlight.domain.text import sanitize, similar_names
+from meshlight.domain.text import cut, sanitize, similar_names
 
 ON: Final = ("on", "true", "yes", "1")
 OFF: Final = ("off", "false", "no", "0")
@@ -87,7 +87,7 @@ def settings(ctx: click.Context, *, as_json: bool) -> None:
     columns = (
         Column(title="SETTING"),
         Column(title="VALUE", min_width=8),
-        Column(title="WHAT IT DOES", min_width=20),
+        Column(title="WHAT IT DOES", min_width=20, drop=1, fit=cut),
     )
     rows = [[name, _shown(_value(current, one.path)), one.about] for name, one in SETTINGS.items()]
     console = new_console()
