@@ -344,6 +344,8 @@ def read_key(*, ask: bool, from_stdin: bool) -> str | None:
 
 def _check_given(kind: BackendKind, given: Mapping[str, object]) -> None:
     """Raise BadRequest for what was given and can't be, before anything is asked for."""
+    if kind.group in NOT_ADDED:
+        return  # which the service says
     for name, value in given.items():
         if isinstance(value, str) and value and name in {*_OPTION_HINTS, "proxy"}:
             check_field(name, value, kind)

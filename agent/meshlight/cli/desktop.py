@@ -13,6 +13,7 @@ from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.system.screen import has_screen
 from meshlight.desktop.system.url_handler import link_handler_here
 from meshlight.domain.errors import BadRequest, MeshlightError
+from meshlight.domain.text import write_error
 from meshlight.storage.paths import Paths
 
 
@@ -71,7 +72,7 @@ def _switch(*, on: bool) -> None:
     try:
         files = switch_entries(on=on)
     except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+        raise MeshlightError(write_error(error), "Make the folder writable for you.") from error
     for file in files:
         click.echo(f"{'Wrote' if on else 'Removed'} {file}")
     click.echo(

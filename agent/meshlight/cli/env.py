@@ -100,10 +100,11 @@ def env(family: Family | None, model: str, shell_name: str | None) -> None:
     families = USUAL_FAMILIES if family is None else (family,)
     if "anthropic" in families and not model:
         model = _model_for_claude()
+    local_key = _local_key()
     shell = _SHELLS[shell_name] if shell_name else usual_shell()
     typed = " ".join(("meshlight env", *([family] if family else ())))
     click.echo(remark(f"Use it with: {_USAGE[shell].format(typed)}", shell))
-    click.echo(environment(url, _local_key(), shell, families, model))
+    click.echo(environment(url, local_key, shell, families, model))
 
 
 @click.command(

@@ -31,7 +31,7 @@ from meshlight.domain.app_recipes import (
 from meshlight.domain.app_views import AppView
 from meshlight.domain.client_apps import APPS, ClientApp
 from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
-from meshlight.domain.text import sanitize
+from meshlight.domain.text import sanitize, write_error
 from meshlight.storage.files import make_folder, write_atomic
 from meshlight.storage.paths import Paths
 
@@ -176,7 +176,7 @@ def _write(app: ClientApp, access: Access, files: AppSettings, *, yes: bool) -> 
     try:
         files.write(app, change)
     except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+        raise MeshlightError(write_error(error), "Make the folder writable for you.") from error
     click.echo(f"Written. To undo it: meshlight launch {app.id} --restore")
     if app.note:
         click.echo(app.note)

@@ -12,6 +12,7 @@ from meshlight.desktop.system.url_handler import link_handler_here
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import with_node
 from meshlight.domain.errors import BadRequest, MeshlightError
+from meshlight.domain.text import write_error
 from meshlight.gateway.control.qr import parse_deep_link
 from meshlight.storage.paths import Paths
 
@@ -75,5 +76,5 @@ def _switch(*, on: bool) -> None:
     try:
         handler.switch(on=on)
     except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+        raise MeshlightError(write_error(error), "Make the folder writable for you.") from error
     click.echo("meshlight:// links open with Meshlight." if on else "meshlight:// links no longer open.")

@@ -135,7 +135,8 @@ def parse_value(name: str, setting: Setting, values: tuple[str, ...]) -> object:
     if setting.kind == "list":
         return [] if values == (NONE,) else list(values)
     if len(values) != 1:
-        raise BadRequest(f"{name} takes one value.", f"Type: meshlight settings set {name} VALUE")
+        may_be = "VALUE" if setting.kind == "text" else "|".join(setting.choices or ("on", "off"))
+        raise BadRequest(f"{name} takes one value.", f"Type: meshlight settings set {name} {may_be}")
     [value] = values
     if setting.kind == "text":
         return value

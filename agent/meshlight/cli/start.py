@@ -17,6 +17,7 @@ from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.system.screen import has_screen
 from meshlight.domain.errors import NotRunning, ServiceError
+from meshlight.domain.text import write_error
 from meshlight.storage.paths import Paths
 
 START_S: Final = 20.0
@@ -80,6 +81,12 @@ def start_service(paths: Paths, command: Sequence[str] | None = None) -> None:
     try:
         ApiClient.connect(paths.runtime_file).close()
     except ServiceError:
+        try:
+            paths.prepare()
+        except OSError as error:  # which the service could say to nobody
+            raise ServiceError(
+                write_error(error), "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
+            ) from error
         start_detached(command or program("serve", "--quiet"))
     else:
         return

@@ -28,6 +28,7 @@ from meshlight.desktop.tray.notifications import send_notification
 from meshlight.desktop.tray.state import Preferences, TrayEnvironment
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.errors import ServiceError
+from meshlight.domain.text import write_error
 from meshlight.storage.instance import AlreadyRunning, start_alone
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
@@ -113,7 +114,7 @@ def run_tray(
         paths.prepare()
     except OSError as error:
         raise ServiceError(
-            f"{error}.", "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
+            write_error(error), "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
         ) from error
     lock = start_alone(paths.state_dir / "tray.lock")
     if isinstance(lock, AlreadyRunning):
