@@ -110,6 +110,9 @@ def test_a_group_alone_lists_what_it_is_about(name: str) -> None:
     group = dict(every_command())[name]
     assert isinstance(group, click.Group)
     assert group.invoke_without_command
+    with click.Context(group, terminal_width=80) as context:
+        lines = group.get_help(context).splitlines()
+    assert not [line for line in lines[1:] if line.endswith("...")], "a summary that is cut off"
     assert "as_json" in {one.name for one in group.params}
 
 

@@ -173,7 +173,10 @@ def set_(  # noqa: PLR0913 -- an option each
     idle: float | None,
     save_anyway: bool,
 ) -> None:
-    """Change the backend NAME; a new address or key is checked before it is saved."""
+    """Change the backend NAME.
+
+    A new address or key is checked before it is saved.
+    """
     if no_key and (ask_key or key_stdin):
         raise BadRequest("--no-key can't be combined with a new key.", "Give one of them.")
     if no_models and models:

@@ -71,7 +71,10 @@ def list_(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the backend as JSON.")
 @start_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show all details of one backend: state, reason, fix, counts, models."""
+    """Show all details of one backend.
+
+    State, reason, fix, counts, models.
+    """
     with connect_or_start() as client:
         backend = pick_backend(client.backends(), name)
     if as_json:
@@ -152,7 +155,10 @@ def enable(names: tuple[str, ...]) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @start_option
 def disable(names: tuple[str, ...]) -> None:
-    """Disable backends: they get no requests and don't affect the overall state."""
+    """Disable backends.
+
+    They get no requests and don't affect the overall state.
+    """
     _switch(names, on=False)
 
 

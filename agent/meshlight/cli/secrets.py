@@ -58,7 +58,10 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(*, as_json: bool) -> None:
-    """List the backends with an API key and the state of each key; the keys are never shown."""
+    """List the backends with an API key.
+
+    The state of each key is shown, and never the key.
+    """
 
     async def list_keys(store: Secrets) -> list[dict[str, str]]:
         found = []
@@ -109,9 +112,10 @@ Examples:
 )
 @click.argument("backend")
 def set_(*, backend: str) -> None:
-    """Set the API key of BACKEND (its name or id), from a prompt or standard input.
+    """Set the API key of BACKEND (its name or id).
 
-    It can't be given on the command line, where other users of this machine could read it.
+    It comes from a prompt or standard input. It can't be given on the command line, where other users of this machine
+    could read it.
     """
     chosen = _pick(backend)
     value = _prompt_key(chosen)
