@@ -14,7 +14,7 @@ def arguments(words: list[str], *, is_app: bool) -> list[str]:
     if is_app and not words:
         return ["desktop"]
     if is_app and words[0].startswith(SCHEME):
-        return ["link", "--", words[0]]
+        return ["link", "--start", "--", words[0]]
     return words
 
 

@@ -125,6 +125,13 @@ def width(text: str) -> int:
     return sum(_cells(letter) for letter in text)
 
 
+def write_error(error: OSError) -> str:
+    """Return as a sentence what could not be written, and why."""
+    what = error.filename2 or error.filename
+    named = f"{sanitize(str(what))} can't" if what else "A file can't"
+    return f"{named} be written: {error.strerror or type(error).__name__}."
+
+
 def shorten(text: str, cells: int) -> str:
     """Return clean text in at most `cells` cells; long names lose their middle, because they differ at the ends."""
     if width(text) <= cells:
