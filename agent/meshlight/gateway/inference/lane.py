@@ -368,8 +368,10 @@ class LaneRequest:
 
     def _chunk(self, chunk: bytes, piece: bytes) -> bool:
         """Pass on a piece as it came; False to have it read like any other."""
-        tap, silence = self._tap, self._silence
-        if tap is None or silence is None or not self._cycle.offer_chunk(chunk, piece):
+        tap, silence, response = self._tap, self._silence, self._response
+        if tap is None or silence is None or response is None or response.unread:
+            return False
+        if not self._cycle.offer_chunk(chunk, piece):
             return False
         tap.feed(piece)
         silence.begin()
