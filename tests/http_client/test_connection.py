@@ -179,8 +179,8 @@ def test_a_known_head_changes_nothing_of_what_is_read(
     raw: bytes, spoil: tuple[int, bytes], places: list[int], bodiless: bool
 ) -> None:
     heads = KnownHeads()
-    for known in HEADS:
-        listen([known], heads=heads)
+    for head in HEADS:
+        listen([head], heads=heads)
     place, wrong = spoil
     pieces = cut(raw[:place] + wrong + raw[place + len(wrong) :], places)
     known, parsed = listen(pieces, heads=heads, bodiless=bodiless), listen(pieces, bodiless=bodiless)
