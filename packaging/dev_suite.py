@@ -27,7 +27,8 @@ TESTS_FAILED = "Tests failed, or too little is covered; pytest's words are above
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
 WITH_FILES = ("-o", "junit_family=xunit1")  # the report with the file of each test
-PARALLEL = (f"--numprocesses={WORKERS}", "--dist=loadfile")
+PARALLEL = (f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")
+"""In the order of tests/conftest.py; by itself xdist begins with the files of the most tests, which are quick."""
 
 
 @dataclass(frozen=True)
