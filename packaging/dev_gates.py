@@ -144,7 +144,10 @@ def _step_back() -> None:
 def _pass(gate: Gate) -> bool:
     """Run one gate and print its line, after its output if it failed."""
     started = time.monotonic()
-    fault = gate.check()
+    try:
+        fault = gate.check()
+    except Failure as failure:  # of its own means, uv for example: the other gates still count
+        fault = str(failure)
     report = "" if fault is None else f"\n── {gate.name} ──\n{fault}\n"
     took_s = time.monotonic() - started
     print(f"{report}{'ok    ' if fault is None else 'FAILED'}  {gate.name:<14}{took_s:7.1f} s")

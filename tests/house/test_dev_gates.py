@@ -55,6 +55,14 @@ def test_the_tests_run_beside_the_other_gates_and_what_failed_is_named_in_order(
     assert pass_all([gate for gate in gates if gate.name == "mypy"]) == []
 
 
+def test_a_gate_without_its_means_fails_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def without_means() -> str | None:
+        raise Failure("no uv")
+
+    assert pass_all([Gate("resolve", without_means), Gate("pytest", lambda: None)]) == ["resolve"]
+    assert "no uv\nFAILED  resolve" in capsys.readouterr().out
+
+
 def test_files_with_tests_without_coverage_are_found_by_their_mark() -> None:
     found = [Path(file).relative_to(ROOT / "tests").as_posix() for file in untraced_files()]
     assert "security/test_event_loop_stays_free.py" in found
