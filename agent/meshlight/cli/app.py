@@ -8,7 +8,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from platform import python_version
 from typing import Final
@@ -100,6 +99,8 @@ class CommandGroup(click.Group):
         """Find the command that was typed, or suggest a similar one."""
         typed = args[0]
         if self.get_command(ctx, typed) is None and not typed.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - for an error message alone
+
             similar = get_close_matches(typed, COMMANDS, n=1)
             suggestion = f" Did you mean {similar[0]!r}?" if similar else ""
             ctx.fail(f"No such command: {typed!r}.{suggestion}")
