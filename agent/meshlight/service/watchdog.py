@@ -14,13 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-BEAT_S: Final = 5.0
-"""How often the loop is checked; each check wakes four threads of a machine that may be idle."""
+BEAT_S: Final = 10.0
+"""How often the loop is checked; each check wakes two threads of a machine that may be idle."""
 MISSED_BEATS: Final = 2
-"""Checks in a row that fail before the loop counts as hanging. Checks are counted, not seconds: a machine that slept
-has missed one at most."""
-STUCK_S: Final = 25.0
-"""After this long faulthandler's own thread writes the stacks; it needs no GIL, which some hangs hold."""
+"""Checks in a row that the loop has not answered by the next one before it counts as hanging. Checks are counted, not
+seconds: a machine that slept has missed one at most."""
 GRACE_S: Final = 3.0
 """How long the loop may be silent when the process has to end."""
 FAILED: Final = 1
@@ -79,16 +77,20 @@ class Watchdog:
 
     def _watch(self) -> None:
         missed = 0
-        try:
-            while not self._stopped.wait(self._beat_s):
-                with self._log_file.open("a", encoding="utf-8") as log:
-                    faulthandler.dump_traceback_later(STUCK_S, file=log)
-                    missed = 0 if answers(self._loop, self._beat_s) else missed + 1
-                    faulthandler.cancel_dump_traceback_later()
-                if missed == MISSED_BEATS:
-                    _write_stacks(self._log_file, "The event loop hangs. What runs now:")
-        except OSError:
-            return  # the log can't be written
+        answered = threading.Event()
+        answered.set()
+        while not self._stopped.wait(self._beat_s):
+            if answered.is_set():
+                missed = 0
+                answered.clear()
+                try:
+                    self._loop.call_soon_threadsafe(answered.set)
+                except RuntimeError:  # the loop is closed
+                    return
+            else:
+                missed += 1
+            if missed == MISSED_BEATS:
+                _write_stacks(self._log_file, "The event loop hangs. What runs now:")
 
 
 def _write_stacks(log_file: Path, why: str) -> None:
