@@ -396,7 +396,6 @@ class Service:
                 ready=start,
                 ending=end,
                 limits=self._limits,
-                lifespan="off",
             )
         finally:
             self._watch.stop()
