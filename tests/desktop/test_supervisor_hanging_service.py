@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the service is 
 
 HANGS = """
 import signal, sys
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 
 def hang_here(*_):
     while True:

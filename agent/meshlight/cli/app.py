@@ -1,13 +1,10 @@
-"""The command line: the list of all commands with a summary of each, and the entry point `main`.
+"""The command line: the list of all commands with a summary of each, run by `meshlight.cli.entry`.
 
 The module of a command is imported only when the command is used: `meshlight serve` runs for weeks and should not
 hold the tables, progress bars and HTTP client of the other commands in memory.
 """
 
-import io
-import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from platform import python_version
 from typing import Final
@@ -17,7 +14,6 @@ from msgspec import Struct
 
 from meshlight import __version__
 from meshlight.domain.errors import MeshlightError, ServiceError
-from meshlight.domain.private_variables import remove_private
 from meshlight.domain.text import sanitize
 
 NOT_RUNNING = 4
@@ -150,16 +146,3 @@ def commands(ctx: click.Context) -> None:
 def version() -> None:
     """Print the version, with those of Python and the system."""
     click.echo(f"meshlight {__version__} (Python {python_version()}, {sys.platform})")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: of this process)."""
-    remove_private()
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # a program without a console on Windows
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- kept open to the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal or pipe that can't encode a character gets "?" instead of an exception.
-            stream.reconfigure(errors="replace")
-    commands.main(args=arguments, prog_name="meshlight")
