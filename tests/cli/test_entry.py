@@ -46,9 +46,11 @@ def test_a_plain_command_line_is_read_as_click_reads_it(words: list[str]) -> Non
     given = plain_serve(["serve", *words])
     assert given is not None
     by_click = as_click_reads(words)
-    names = {name.removeprefix("--").replace("-", "_"): value or True for name, value in given.items()}
+    names: dict[str, Any] = {
+        name.removeprefix("--").replace("-", "_"): value or True for name, value in given.items()
+    }
     if "config" in names:
-        names["config"] = Path(str(names["config"]))
+        names["config"] = Path(names["config"])
     if "port" in names:
         names["port"] = int(names["port"])
     assert {key: value for key, value in ({"log_level": "info"} | names).items() if value} == by_click
@@ -75,8 +77,8 @@ def test_the_service_carries_nothing_of_the_command_line_and_the_control_api(tmp
     program = (
         "import sys; from meshlight.cli.entry import plain_serve; plain_serve(['serve']);"
         "import meshlight.service.wiring, meshlight.service.local_parts;"
-        "print([m for m in ('click', 'rich', 'httpx', 'keyring', 'litestar', 'tomlkit', 'email', 'statistics', 'html',"
-        " 'difflib', 'multiprocessing', 'importlib.metadata', 'cryptography') if m in sys.modules])"
+        "print([m for m in ('click', 'rich', 'httpx', 'keyring', 'litestar', 'tomlkit', 'email', 'html', 'difflib',"
+        " 'statistics', 'multiprocessing', 'importlib.metadata', 'cryptography') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
