@@ -272,7 +272,7 @@ class Service:
             self._registry,
             Detector(self._upstream, ports, clock=clock),
             clock,
-            later,
+            timers.regular,
             lambda: self._settings.config.discovery.ignored,
         )
         self._refresher = Refresher(
