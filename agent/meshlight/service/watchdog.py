@@ -7,10 +7,11 @@ logging has one, so they write to the log file directly.
 import asyncio
 import faulthandler
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ BEAT_S: Final = 10.0
 MISSED_BEATS: Final = 2
 """Checks in a row that the loop has not answered by the next one before it counts as hanging. Checks are counted, not
 seconds: a machine that slept has missed one at most."""
+STUCK_S: Final = 25.0
+"""After this long without a check, faulthandler's own thread writes the stacks: it needs no GIL, and a check does. On
+Linux alone: elsewhere its clock runs on while the machine sleeps, or an open log can't be renamed."""
 GRACE_S: Final = 3.0
 """How long the loop may be silent when the process has to end."""
 FAILED: Final = 1
@@ -59,10 +63,18 @@ def end_with(
 class Watchdog:
     """Checks every `beat_s` seconds that the loop runs, and logs the stacks when it hangs."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, log_file: Path, *, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        log_file: Path,
+        *,
+        beat_s: float = BEAT_S,
+        stuck_s: float = STUCK_S,
+    ) -> None:
         self._loop = loop
         self._log_file = log_file
         self._beat_s = beat_s
+        self._stuck_s = stuck_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -76,10 +88,26 @@ class Watchdog:
         self._thread.join(self._beat_s)
 
     def _watch(self) -> None:
+        with ExitStack() as armed:
+            self._arm(armed)
+            self._check(armed)
+
+    def _arm(self, armed: ExitStack) -> None:
+        """Have the stacks written unless this is called again in time."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                log = self._log_file.open("a", encoding="utf-8")  # anew: the log may have been renamed
+                armed.close()
+                armed.callback(log.close)
+                faulthandler.dump_traceback_later(self._stuck_s, file=log)
+                armed.callback(faulthandler.cancel_dump_traceback_later)
+
+    def _check(self, armed: ExitStack) -> None:
         missed = 0
         answered = threading.Event()
         answered.set()
         while not self._stopped.wait(self._beat_s):
+            self._arm(armed)
             if answered.is_set():
                 missed = 0
                 answered.clear()
