@@ -3,7 +3,7 @@
 import os
 import sys
 
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 from meshlight.desktop.system.process import restore_loader_variables
 
 SCHEME = "meshlight:"

@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 
 ELLIPSIS = "…"
@@ -235,6 +234,8 @@ PART_MIN = 3
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return up to three of `names` that are similar to `name` or hold it, to suggest them in an error message."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for an error message alone
+
     by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
     target = name[:LENGTH].lower()
     letters = Counter(target)
