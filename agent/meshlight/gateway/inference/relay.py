@@ -629,6 +629,10 @@ class Relay:
         choice, score = trial.choice, trial.score
         if (choice is not None or trial.is_cold) and started.response.status < 300 and started.first:
             self._chooser.record_first_byte(choice, score)
+            if trial.is_cold:
+                # What is in memory has changed there, and for ten seconds only those who ask are told.
+                self._links.check_now(score.backend)
+                self._prober.probe_soon(score.backend)
         return self._headers(started, score, trial.link, trial.inbound, failures, choice)
 
     def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
