@@ -29,7 +29,7 @@ export async function showApps(wanted = "") {
     if (!one) return;
     for (const tab of tabs.children) {
       const isChosen = tab.value === one.id;
-      tab.setAttribute("aria-selected", String(isChosen));
+      tab.ariaSelected = String(isChosen);
       tab.tabIndex = isChosen ? 0 : -1;
       tab.classList.toggle("called", called.has(tab.value));
     }

@@ -104,8 +104,8 @@ export class Table {
     this.list = what;
     this.sortColumn = what === "backends" ? 1 : 0;
     this.isDescending = false;
-    for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(tab.value === what));
-    this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
+    for (const tab of this.tabs.children) tab.ariaPressed = String(tab.value === what);
+    this.table.ariaLabel = what === "backends" ? "Backends" : "Models";
     this.table.className = what;
     this.head.replaceChildren(
       ...this.columns.map((column, i) =>
@@ -180,10 +180,9 @@ export class Table {
       return sign * (x < y ? -1 : x > y ? 1 : 0);
     });
     this.head.querySelectorAll("th").forEach((/** @type {HTMLElement} */ th, /** @type {number} */ i) => {
-      if (i === this.sortColumn) th.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
-      else th.removeAttribute("aria-sort");
+      th.ariaSort = i === this.sortColumn ? (this.isDescending ? "descending" : "ascending") : null;
     });
-    this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
+    this.table.ariaRowCount = String(this.rows.length + 1);
     this.signature = "";
     this.renderRows();
   }

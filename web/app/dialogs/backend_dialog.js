@@ -38,7 +38,7 @@ export const shareBackend = (backend) =>
 /** @param {Node[]} content @param {string} label */
 export function openDialog(content, label) {
   const dialog = $("dialog");
-  dialog.setAttribute("aria-label", label);
+  dialog.ariaLabel = label;
   dialog.replaceChildren(...content);
   if (!dialog.open) dialog.showModal();
 }

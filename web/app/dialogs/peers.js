@@ -158,7 +158,7 @@ function discoveredRow(discovered) {
       el.querySelector("span").hidden = !discovered.is_paired;
       ask_.hidden = !discovered.can_pair;
       add.hidden = discovered.service === "meshlight" || !discovered.addresses.length;
-      for (const button of [ask_, add]) button.setAttribute("aria-label", `${button.textContent} ${name}`);
+      for (const button of [ask_, add]) button.ariaLabel = `${button.textContent} ${name}`;
     },
   };
 }

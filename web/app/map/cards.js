@@ -213,7 +213,7 @@ export class Cards {
     this.render(chip.key, `${chip.h}`, `${text}, models of this machine`, (el) => {
       setCard(el, "card chip fold", text);
       el.style.fontSize = `${chipFontPx(chip)}px`;
-      el.setAttribute("aria-expanded", String(!isFolded));
+      el.ariaExpanded = String(!isFolded);
     });
   }
 
@@ -242,12 +242,11 @@ export class Cards {
       el.style.transform = `translate(${rect.x}px,${rect.y}px)${hub ? ` scale(${scale})` : ""}`;
       el.style.width = `${rect.w / scale}px`;
       el.style.height = `${rect.h / scale}px`;
-      el.setAttribute("aria-label", label);
+      el.ariaLabel = label;
       el.tabIndex = key === this.tabStop ? 0 : -1;
       el.classList.toggle("dim", isDimmed);
       el.classList.toggle("selected", key === selected);
-      if (key === selected) el.setAttribute("aria-current", "true");
-      else el.removeAttribute("aria-current");
+      el.ariaCurrent = key === selected ? "true" : null;
     }
     const next = this.lastElement ? this.lastElement.nextElementSibling : this.world.firstElementChild;
     if (next !== el) this.world.insertBefore(el, next);

@@ -52,7 +52,7 @@ function downloadRow({ id, name }, starters) {
   const path = `/mesh/models/downloads/${encodeURIComponent(id)}`;
   const shownName = displayName(starters.find((s) => s.name === name)?.label ?? name);
   setText(el.querySelector("b"), shownName);
-  bar.setAttribute("aria-label", `${shownName}, downloaded`);
+  bar.ariaLabel = `${shownName}, downloaded`;
   pause.onclick = () => busy(pause, message, () => callApi("POST", `${path}/pause`));
   resume.onclick = () => busy(resume, message, () => callApi("POST", `${path}/resume`));
   cancel.onclick = () => busy(cancel, message, () => callApi("DELETE", path));
@@ -71,7 +71,7 @@ function downloadRow({ id, name }, starters) {
       resume.hidden = state !== "paused" && state !== "failed";
       setText(resume, state === "failed" ? "Try again" : "Resume");
       setText(cancel, isOver ? "Dismiss" : "Cancel");
-      for (const button of buttons) button.setAttribute("aria-label", `${button.textContent} ${shownName}`);
+      for (const button of buttons) button.ariaLabel = `${button.textContent} ${shownName}`;
       // The button that was pressed may be the one that goes.
       for (const button of buttons) if (button === hadFocus) focusNear(button);
       setWhy(reason, now.reason, state === "failed");

@@ -125,7 +125,7 @@ function bindKeys() {
     (await callApi("POST", `/mesh/keys/local${path}`)).key;
   const draw = (/** @type {string} */ text) => {
     setText(shown, text);
-    toggle.setAttribute("aria-pressed", String(text !== HIDDEN));
+    toggle.ariaPressed = String(text !== HIDDEN);
   };
   const ask = (/** @type {boolean} */ on) => {
     question.hidden = !on;
