@@ -29,8 +29,7 @@ export function initKeys(store, map, act) {
     if (!to) return;
     map.reveal(to, true);
     map.draw();
-    // A card out of view exists after the next frame.
-    if (!map.cards.makeTabStop(to, true)) requestAnimationFrame(() => map.cards.makeTabStop(to, true));
+    map.focus(to, true);
   });
   document.addEventListener("keydown", (e) => {
     if (

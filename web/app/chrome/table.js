@@ -93,6 +93,10 @@ export class Table {
       (s) => [s.mesh, s.shown, s.servers, s.matches, s.selection, s.settings.view],
       () => this.update(),
     );
+    store.subscribe(
+      (s) => s.selection.key,
+      (key, before) => !key && document.activeElement === document.body && this.focusRow(before),
+    );
   }
 
   get columns() {
@@ -235,6 +239,11 @@ export class Table {
       ),
       spacer(Math.max(0, this.rows.length - from - rows.length)),
     );
-    if (focused) this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`)?.focus();
+    this.focusRow(focused);
+  }
+
+  /** If it is in view. @param {string|null} [key] */
+  focusRow(key) {
+    if (key) this.body.querySelector(`[data-row="${CSS.escape(key)}"]`)?.focus();
   }
 }

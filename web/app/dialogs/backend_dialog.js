@@ -30,7 +30,7 @@ export const shareBackend = (backend) =>
     [
       h("h2", { text: `Share ${displayName(backend.name)}` }),
       ...shareContent(backend),
-      h("div", { class: "row end" }, h("button", { onclick: closeDialog }, "Close")),
+      h("div", { class: "row end" }, h("button", { class: "close" }, "Close")),
     ],
     "Share a backend",
   );
@@ -40,6 +40,7 @@ export function openDialog(content, label) {
   const dialog = $("dialog");
   dialog.ariaLabel = label;
   dialog.replaceChildren(...content);
+  for (const el of dialog.querySelectorAll(".close")) el.onclick = closeDialog;
   if (!dialog.open) dialog.showModal();
 }
 
@@ -55,7 +56,7 @@ function openBackendForm(old, link, from) {
     node,
     "[role] .problem .fields .own .shared #form-problem .end",
   );
-  const [share, cancel, submit] = end.children;
+  const [share, , submit] = end.children;
   const [kindSelect, ring] = node.querySelectorAll("select");
   openDialog([node], old ? "Edit a backend" : "Add a backend");
   setTexts(node, { h2: old ? `Edit ${displayName(old.name)}` : "Add a backend", ".primary": submitLabel });
@@ -151,7 +152,6 @@ function openBackendForm(old, link, from) {
   anyway.onclick = () => send({ save_anyway: true });
   off.onclick = () => send({ save_anyway: true, enabled: false });
   kindSelect.onchange = draw;
-  cancel.onclick = closeDialog;
   share.addEventListener("click", () => {
     const { url = KINDS.get(kindSelect.value)?.default_url, name, access_key } = collect(node, null);
     if (url) shared.replaceChildren(...shareContent({ kind: kindSelect.value, url, name, access_key }));
@@ -241,7 +241,6 @@ export function removeBackend(backend, removed) {
       setTextWithCode(node.querySelector(".error"), errorText(problem));
     }
   });
-  no.onclick = closeDialog;
   openDialog([node], "Remove a backend");
   setTexts(node, { h2: `Remove ${displayName(backend.name)}?` });
   node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();

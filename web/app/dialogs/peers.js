@@ -81,7 +81,6 @@ export function openPeersDialog(peer, link) {
   openDialog([page], "Peers");
   const address = $("p-address");
   let id = link?.id;
-  page.querySelector(".end button").onclick = closeDialog;
   for (const { name, id: at } of [$("p-visible"), $("p-browse")])
     $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
   address.addEventListener("input", () => (id = undefined));

@@ -126,13 +126,17 @@ export class MapView {
       later(() => this.reveal(key, center));
     } else if (before) {
       this.autoFit ||= this.autoFitBefore;
-      later(() => {
-        if (this.autoFitBefore) this.fit();
-        // Who has gone on elsewhere stays there.
-        if (!this.elements.root.hidden)
-          this.cards.makeTabStop(before, document.activeElement === document.body);
-      });
+      this.focus(before);
+      later(() => this.autoFitBefore && this.fit());
     }
+  }
+
+  /** Give a card the focus that nothing has, or make it what Tab comes to: now, for the next key is meant for it. @param {string} key @param {boolean} [isWanted] */
+  focus(key, isWanted = document.activeElement === document.body) {
+    if (this.elements.root.hidden || this.cards.makeTabStop(key, isWanted)) return;
+    // One out of view is made when the map is drawn.
+    this.render();
+    this.cards.makeTabStop(key, isWanted);
   }
 
   /** Draw the canvas anew, too. */
