@@ -213,7 +213,11 @@ def test_a_full_one_that_would_be_first_is_told_where_two_others_are_left() -> N
     mesh.traffic.reserve("a", "m")
     plan = mesh.memory.plan(mesh.snapshot, mesh.policy, mesh.rank().scores)
     told = mesh.memory.choose(plan, NO_PROMPT, 1)
-    assert (plan.scores[told.first].backend, plan.scores[told.second].backend, told.step) == ("b", "a", "slot")
+    assert (plan.scores[told.first].backend, plan.scores[told.second].backend, told.step) == (
+        "b",
+        "a",
+        "slot",
+    )
     assert [score.why for score in mesh.rank().scores] == [
         "A is full.",
         "After b: as good, they take turns.",

@@ -26,7 +26,7 @@ export async function showApps(wanted = "") {
     if (!one) return;
     for (const tab of tabs.children) {
       const isChosen = tab.value === one.id;
-      tab.ariaSelected = String(isChosen);
+      tab.ariaSelected = isChosen;
       tab.tabIndex = isChosen ? 0 : -1;
       tab.classList.toggle("called", called.has(tab.value));
     }
@@ -88,8 +88,8 @@ export async function showApps(wanted = "") {
     choose(list.apps.at((list.apps.indexOf(app()) + step) % list.apps.length)?.id ?? chosen, true);
   };
 
-  tabs.addEventListener("keydown", move);
-  model.addEventListener("change", () => void load());
+  tabs.onkeydown = move;
+  model.onchange = () => void load();
   show.onclick = () => ((isShown = !isShown), draw());
   copy.onclick = () => copyText(app().text, copy);
   copyKey.onclick = () => copyText(list.key, copyKey);

@@ -26,8 +26,8 @@ export function initHeader(store, map, act) {
   drawIcons(document);
   const find = $("find");
   find.value = store.state.query;
-  find.addEventListener("input", () => ((matchIndex = -1), act.search(find.value)));
-  find.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+  find.oninput = () => ((matchIndex = -1), act.search(find.value));
+  find.onkeydown = (/** @type {KeyboardEvent} */ e) => {
     const keys = [...(store.state.matches?.keys ?? [])];
     if (e.key === "Enter" && keys.length) {
       matchIndex = (matchIndex + (e.shiftKey ? keys.length - 1 : 1)) % keys.length;
@@ -39,15 +39,15 @@ export function initHeader(store, map, act) {
     find.value = "";
     act.search("");
     find.blur();
-  });
+  };
   const menu = $("filters");
   const drawFilters = () => !menu.hidden && renderFilters(store.state, act.filter);
-  $("filter-button").addEventListener("click", () => {
+  $("filter-button").onclick = () => {
     menu.hidden = !menu.hidden;
     drawFilters();
-    $("filter-button").ariaExpanded = String(!menu.hidden);
+    $("filter-button").ariaExpanded = !menu.hidden;
     if (!menu.hidden) menu.querySelector("input")?.focus();
-  });
+  };
   document.addEventListener("pointerdown", (e) => {
     if (!menu.hidden && e.target instanceof Element && !e.target.closest("#filters, #filter-button"))
       closeFilters();
@@ -64,9 +64,9 @@ export function initHeader(store, map, act) {
     settings: () => openSettings(),
     "help-button": () => $("help").showModal(),
   };
-  for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
+  for (const [id, press] of Object.entries(presses)) $(id).onclick = press;
   const zooms = [() => map.zoom(1.35), () => map.zoom(1 / 1.35), () => map.fit(), () => map.tidy()];
-  zooms.forEach((zoom, i) => $("zoom").children[i].addEventListener("click", zoom));
+  zooms.forEach((zoom, i) => ($("zoom").children[i].onclick = zoom));
   store.subscribe((s) => s.filters, drawFilters);
   store.subscribe(
     ({ mesh, connection, filters, matches }) => [mesh, connection, filters, matches],
@@ -80,7 +80,7 @@ export function initHeader(store, map, act) {
 
 export function closeFilters() {
   $("filters").hidden = true;
-  $("filter-button").ariaExpanded = "false";
+  $("filter-button").ariaExpanded = false;
 }
 
 /** What the header says of the mesh. @param {AppState} state */
@@ -101,7 +101,7 @@ function renderSummary({ mesh, connection, filters, matches }) {
   const only = $("unhealthy");
   only.hidden = !unhealthy && !filtered;
   setText(only, unhealthy ? `◆ ${formatCount(unhealthy)} unhealthy` : "Show everything");
-  only.ariaPressed = String(filtered);
+  only.ariaPressed = filtered;
   $("notices").hidden = !notices.length;
   setText($("notices"), plural(notices.length, "notice"));
   $("notices").title = notices.join(" ");
@@ -120,5 +120,5 @@ function renderRefresh(done, total) {
   const checking = done < total;
   setText($("refresh").querySelector("span"), checking ? `Checking ${done}/${total}` : "Refresh");
   $("refresh").style.setProperty("--part", checking ? String(done / total) : "0");
-  $("refresh").ariaBusy = String(checking);
+  $("refresh").ariaBusy = checking;
 }

@@ -108,7 +108,7 @@ export class Table {
     this.list = what;
     this.sortColumn = what === "backends" ? 1 : 0;
     this.isDescending = false;
-    for (const tab of this.tabs.children) tab.ariaPressed = String(tab.value === what);
+    for (const tab of this.tabs.children) tab.ariaPressed = tab.value === what;
     this.table.ariaLabel = what === "backends" ? "Backends" : "Models";
     this.table.className = what;
     this.head.replaceChildren(
@@ -186,7 +186,7 @@ export class Table {
     this.head.querySelectorAll("th").forEach((/** @type {HTMLElement} */ th, /** @type {number} */ i) => {
       th.ariaSort = i === this.sortColumn ? (this.isDescending ? "descending" : "ascending") : null;
     });
-    this.table.ariaRowCount = String(this.rows.length + 1);
+    this.table.ariaRowCount = this.rows.length + 1;
     this.signature = "";
     this.renderRows();
   }
@@ -205,8 +205,7 @@ export class Table {
     const signature = JSON.stringify([from, lines, selected, this.rows.length]);
     if (signature === this.signature) return;
     this.signature = signature;
-    const focused =
-      document.activeElement instanceof HTMLElement ? document.activeElement.dataset.row : undefined;
+    const focused = /** @type {HTMLElement|null} */ (document.activeElement)?.dataset.row;
     const spacer = (/** @type {number} */ n) => {
       const tr = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
       tr.style.height = `${n * ROW}px`;

@@ -13,7 +13,8 @@ export function loadSettings(view) {
   }
   return {
     theme: ["dark", "light", "contrast"].includes(stored.theme) ? stored.theme : "system",
-    legend: stored.legend ?? true,
+    // Where it lies above the map, it comes when it is asked for.
+    legend: stored.legend ?? innerWidth > 880,
     view: (view ?? stored.view) === "table" ? "table" : "map",
   };
 }

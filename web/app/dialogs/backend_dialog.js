@@ -152,11 +152,11 @@ function openBackendForm(old, link, from) {
   anyway.onclick = () => send({ save_anyway: true });
   off.onclick = () => send({ save_anyway: true, enabled: false });
   kindSelect.onchange = draw;
-  share.addEventListener("click", () => {
+  share.onclick = () => {
     const { url = KINDS.get(kindSelect.value)?.default_url, name, access_key } = collect(node, null);
     if (url) shared.replaceChildren(...shareContent({ kind: kindSelect.value, url, name, access_key }));
     else node.reportValidity();
-  });
+  };
 
   /** @param {Record<string, unknown>} [more] */
   const send = async (more) => {
@@ -196,7 +196,7 @@ function openBackendForm(old, link, from) {
     } else end.before(problem);
   };
 
-  fields.addEventListener("input", updateKey);
+  fields.oninput = updateKey;
   node.onsubmit = (/** @type {Event} */ e) => (e.preventDefault(), void send());
   draw();
   node.querySelector("input")?.focus();
@@ -232,7 +232,7 @@ function collect(form_, old) {
 export function removeBackend(backend, removed) {
   const node = fromTemplate("backend-remove");
   const [no, yes] = node.querySelectorAll("button");
-  yes.addEventListener("click", async () => {
+  yes.onclick = async () => {
     try {
       await callApi("DELETE", backendPath(backend.id));
       closeDialog();
@@ -240,7 +240,7 @@ export function removeBackend(backend, removed) {
     } catch (problem) {
       setTextWithCode(node.querySelector(".error"), errorText(problem));
     }
-  });
+  };
   openDialog([node], "Remove a backend");
   setTexts(node, { h2: `Remove ${displayName(backend.name)}?` });
   node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();

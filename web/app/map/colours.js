@@ -7,7 +7,6 @@ const TILE_ALPHA = { dark: 0.42, light: 0.5, contrast: 0.75, forced: 0.6 };
 /** @type {Palette} */
 let current;
 
-/** Those that were read last. */
 export const palette = () => current;
 
 /** Read them anew. @param {Theme} theme that the page has now */

@@ -131,7 +131,7 @@ export class MapView {
     }
   }
 
-  /** Give a card the focus that nothing has, or make it what Tab comes to: now, for the next key is meant for it. @param {string} key @param {boolean} [isWanted] */
+  /** Make a card what Tab comes to; with the focus where nothing has it, for the next key. @param {string} key @param {boolean} [isWanted] */
   focus(key, isWanted = document.activeElement === document.body) {
     if (this.elements.root.hidden || this.cards.makeTabStop(key, isWanted)) return;
     // One out of view is made when the map is drawn.

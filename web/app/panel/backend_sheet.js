@@ -78,8 +78,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
     const { unused } = store.state;
     const isUnused = (/** @type {string} */ model) => unused.has(routeKey(id, model));
     const signature = JSON.stringify([b.models, b.details, b.models.filter(isUnused)]);
-    if (signature === modelSignature) return;
-    modelSignature = signature;
+    if (modelSignature === (modelSignature = signature)) return;
     models.replaceChildren(
       ...b.models.slice(0, 80).map((model) => {
         const detail = isUnused(model) ? "offered, not used" : formatModelDetail(b.details[model]);
@@ -115,8 +114,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
   const updateChanges = () => {
     const stateChanges = history.changes.get(id) ?? [];
     const signature = `${stateChanges.length}${stateChanges[0]?.at}${Math.floor(Date.now() / 30_000)}`;
-    if (signature === changeSignature) return;
-    changeSignature = signature;
+    if (changeSignature === (changeSignature = signature)) return;
     changes.replaceChildren(
       ...stateChanges.map((c) =>
         h(

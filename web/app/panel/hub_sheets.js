@@ -13,9 +13,12 @@ function decisionLine({ model, count, why, kept, loaded, waited_s, age_s, at }, 
     kept !== null && !/conversation/.test(why) && `conversation ${kept ? "kept" : "moved"}`,
     loaded === false ? "loaded first" : loadedWords(loaded),
     waited_s && `waited ${formatDuration(waited_s)}`,
-    new Date(at - age_s * 1000).toLocaleTimeString(),
   );
-  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [said]);
+  const time = h("time", { text: new Date(at - age_s * 1000).toLocaleTimeString() });
+  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [
+    time,
+    ` · ${said}`,
+  ]);
   line.prepend(h("span", { "aria-hidden": "true", text: loaded ? "●" : loaded === false ? "○" : "" }));
   return line;
 }
@@ -45,8 +48,7 @@ export function userSheet({ store, select }) {
         "Base URL": `${location.origin}/v1`,
       });
       const now = [...shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
-      if (now === signature) return;
-      signature = now;
+      if (signature === (signature = now)) return;
       links.replaceChildren(...linksTo([...shown.values()], select));
     },
   };

@@ -39,7 +39,7 @@ export function localModel({ store, select }, id, sheet) {
 
   head.onclick = () => {
     more.hidden = !more.hidden;
-    head.ariaExpanded = String(!more.hidden);
+    head.ariaExpanded = !more.hidden;
     update();
   };
   act.onclick = async () => {

@@ -90,8 +90,7 @@ export function localSheet(context) {
   /** @param {LocalView} local */
   const updateRest = (local) => {
     const now = JSON.stringify([local.runners, local.stores, local.rejected]);
-    if (now === signature) return;
-    signature = now;
+    if (signature === (signature = now)) return;
     runners.replaceChildren(...local.runners.map(runnerRow));
     stores.replaceChildren(
       ...local.stores.map((s) => item(s.label, [joined(plural(s.models, "model"), s.note)])),

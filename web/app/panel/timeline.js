@@ -20,7 +20,7 @@ export class Timeline {
     this.pause = pause;
     this.back = back;
     const step = (/** @type {number} */ by) => () => this.moveTo(Number(this.slider.value) + by);
-    this.slider.addEventListener("input", step(0));
+    this.slider.oninput = step(0);
     earlier.onclick = step(-1);
     later.onclick = step(1);
     pause.onclick = () => (store.state.moment === null ? this.moveTo(0, true) : showMoment(null));
@@ -45,12 +45,12 @@ export class Timeline {
     const { history } = this;
     const { moment, theme } = this.store.state;
     const age = moment === null ? 0 : history.step - moment;
-    this.slider.value = String(-age);
+    this.slider.value = -age;
     const text = moment === null ? "live now" : `${formatDuration((age * STEP_MS) / 1000)} ago`;
     this.slider.ariaValueText = text;
     setText(this.label, text);
     this.back.hidden = moment === null;
-    this.pause.ariaPressed = String(moment !== null);
+    this.pause.ariaPressed = moment !== null;
     const span = history.step - history.firstStep + 1;
     this.slider.title =
       history.hasBackfill || span >= STEPS

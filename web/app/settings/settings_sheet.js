@@ -124,7 +124,7 @@ function bindKeys() {
     (await callApi("POST", `/mesh/keys/local${path}`)).key;
   const draw = (/** @type {string} */ text) => {
     setText(shown, text);
-    toggle.ariaPressed = String(text !== HIDDEN);
+    toggle.ariaPressed = text !== HIDDEN;
   };
   const ask = (/** @type {boolean} */ on) => {
     question.hidden = !on;
