@@ -13,7 +13,7 @@ export function loadSettings(view) {
   }
   return {
     theme: ["dark", "light", "contrast"].includes(stored.theme) ? stored.theme : "system",
-    // Where it lies above the map, it comes when it is asked for.
+    // In a narrow window it covers the map.
     legend: stored.legend ?? innerWidth > 880,
     view: (view ?? stored.view) === "table" ? "table" : "map",
   };

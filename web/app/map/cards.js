@@ -133,7 +133,7 @@ export class Cards {
         : joined(statusText, latency, plural(backend.models.length, "model"));
     const mid = level === "mid";
     const fontPx = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : nameFontPx(box.h);
-    // There a name needs the room of the drawing.
+    // On a phone the name takes its room.
     const iconEms = scene.view.w < NARROW ? 0 : 2.6;
     const available = mid ? box.w / size - 16 : box.w - (CARD_PAD_EMS - 2.6 + iconEms) * fontPx;
     const name =

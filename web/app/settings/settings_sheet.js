@@ -40,7 +40,7 @@ export async function showSettings(store, changeLook, section) {
   $("dialog").addEventListener("close", () => document.removeEventListener("meshlight-settings", load), {
     once: true,
   });
-  // At once, and not when all is there: the next key is for what has the focus.
+  // At once: the next key is meant for it.
   const at = section && $(`s-${section}`);
   const first = at?.nextElementSibling.querySelector("input, button") ?? $("s-name");
   first.focus();
