@@ -641,9 +641,13 @@ class Relay:
     ) -> None:
         """Note that a route answers, and what its headers and `notes` tell of its backend."""
         trial.ticket.first_byte(self._clock() - trial.started_at)
-        choice = trial.choice
+        choice, score = trial.choice, trial.score
         if (choice is not None or trial.is_cold) and response.status < 300 and first:
-            self._chooser.record_first_byte(choice, trial.score)
+            self._chooser.record_first_byte(choice, score)
+            if trial.is_cold:
+                # What is in memory has changed there, and for ten seconds only those who ask are told.
+                self._links.check_now(score.backend)
+                self._prober.probe_soon(score.backend)
         if trial.link.is_metered or notes:
             self._record_notes(trial.link, response.headers, notes)
 
