@@ -42,6 +42,12 @@ class Client:
         return self
 
     def send(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> None:
+        self.writer.write(b"".join(self.request(*headers, path=path, key=key, **fields)))
+
+    def request(
+        self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any
+    ) -> tuple[bytes, bytes]:
+        """Return head and body of a request."""
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]} | fields).encode()
         lines = (
             f"POST {path} HTTP/1.1",
@@ -50,7 +56,14 @@ class Client:
             *headers,
             f"content-length: {len(body)}",
         )
-        self.writer.write("\r\n".join((*lines, "", "")).encode() + body)
+        return "\r\n".join((*lines, "", "")).encode(), body
+
+    async def send_pieces(self, *pieces: bytes) -> None:
+        """Send each piece so that it is read by itself."""
+        for piece in pieces:
+            self.writer.write(piece)
+            for _ in range(5):
+                await asyncio.sleep(0)
 
     async def answer(self) -> tuple[bytes, bytes]:
         """Return head and body of an answer whose length is known."""
@@ -207,6 +220,96 @@ async def test_what_is_not_one_whole_request_takes_the_other_road(
             assert b" 200 " in (await client.answer())[0]
     assert numbers(gateway) == (0, 0)
     assert tally(gateway) == (3, 3, 0, 0)
+
+
+@pytest.mark.parametrize("unique", [False, True])
+async def test_a_body_may_come_after_its_head(gateway: LocalGateway, client: Client, unique: bool) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        for number in range(4):
+            head, body = client.request(*[f"traceparent: 00-{number}-1-01"] * unique, n=number)
+            await client.send_pieces(head, body[: 20 * (number % 2)], body[20 * (number % 2) :])
+            assert b" 200 " in (await client.answer())[0]
+        await client.ask()
+        assert [request.body for request in backend.posts[1:5]] == [
+            client.request(n=number)[1] for number in range(4)
+        ]
+    assert numbers(gateway) == (5, 0)
+    assert tally(gateway) == (6, 6, 0, 0)
+
+
+async def test_more_than_the_body_is_the_next_request(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        await client.ask()
+        head, body = client.request()
+        await client.send_pieces(head, body + head, body)
+        for _ in range(2):
+            assert b" 200 " in (await client.answer())[0]
+    assert numbers(gateway) == (1, 0)
+    assert tally(gateway) == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_body_that_never_comes_is_refused(is_known: bool) -> None:
+    async with (
+        running(None, limits=Limits(body_idle_s=0.05)) as gateway,
+        RawBackend("a", respond=responds(GOOD)) as backend,
+    ):
+        gateway.rig.add(backend)
+        client = await Client(gateway).open()
+        await client.ask()
+        if is_known:
+            await client.ask()
+        head, body = client.request(*([] if is_known else ["traceparent: 00-1-1-01"]))
+        await client.send_pieces(head, body[:7])
+        assert b" 408 " in (await client.answer())[0]
+        assert await client.reader.read() == b""
+        await client.close()
+        assert tally(gateway) == (2, 2, 0, 0) if is_known else (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_client_that_leaves_amid_its_body_asked_for_nothing(is_known: bool) -> None:
+    async with running(None) as gateway, RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        client = await Client(gateway).open()
+        await client.ask()
+        head, body = client.request(*([] if is_known else ["traceparent: 00-1-1-01"]))
+        await client.send_pieces(head, body[:7])
+        await client.close()
+        other = await Client(gateway).open()
+        await other.ask()
+        await other.close()
+        assert tally(gateway) == (2, 2, 0, 0)
+        assert len(backend.posts) == 2
+
+
+async def test_a_held_request_ends_before_the_service_does() -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None))
+        gateway.rig.add(backend)
+        clients = [await Client(gateway).open() for _ in range(2)]
+        for _ in range(3):
+            await clients[0].ask()
+        halves = [client.request(*extra) for client, extra in zip(clients, ([], ["b3: 1"]), strict=True)]
+        for client, (head, _) in zip(clients, halves, strict=True):
+            await client.send_pieces(head)
+        closing = asyncio.create_task(stack.aclose())
+        for _ in range(20):  # until the server has told its connections
+            await asyncio.sleep(0)
+        for client, (_, body) in zip(clients, halves, strict=True):
+            await client.send_pieces(body)
+            head, _ = await client.answer()
+            assert b" 200 " in head
+            assert b"\r\nconnection: close\r\n" in head
+            await client.close()
+        async with asyncio.timeout(WAIT_S):
+            await closing
+        assert tally(gateway) == (5, 5, 0, 0)
 
 
 async def test_a_stream_flows_without_a_task(gateway: LocalGateway, client: Client) -> None:

@@ -149,16 +149,29 @@ class Lane:
         if found is None or len(data) != end + 4 + found[1]:
             return None
         head = self.heads.get(found[0])
-        if head is None:
+        if head is None or (head.settings is not self._in_force and not self._admits(found[0], head)):
             return None
-        settings = self._in_force
-        if head.settings is not settings:
-            shows_key = self._guard.admits(head.scope, settings)
-            if shows_key is None:
-                del self.heads[found[0]]
-                return None
-            head.settings, head.shows_key = settings, shows_key
         return head
+
+    def find_begun(self, data: bytes, end: int) -> tuple[KnownHead, int] | None:
+        """Return the head that `data` begins with, if it is known, and how much of a small body is still to come."""
+        found = without_length(data, end)
+        if found is None or not len(data) - end - 4 < found[1] <= LARGE:
+            return None
+        head = self.heads.get(found[0])
+        if head is None or (head.settings is not self._in_force and not self._admits(found[0], head)):
+            return None
+        return head, end + 4 + found[1] - len(data)
+
+    def _admits(self, known_as: bytes, head: KnownHead) -> bool:
+        """Whether the guard lets a known head through under the configuration in force; else it is forgotten."""
+        settings = self._in_force
+        shows_key = self._guard.admits(head.scope, settings)
+        if shows_key is None:
+            del self.heads[known_as]
+            return False
+        head.settings, head.shows_key = settings, shows_key
+        return True
 
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""

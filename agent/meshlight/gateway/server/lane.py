@@ -43,6 +43,9 @@ class Lane(Protocol[H]):
     def find(self, data: bytes, end: int) -> H | None:
         """Return the head that received bytes begin with, up to `end`, if it is known and the rest is its body."""
 
+    def find_begun(self, data: bytes, end: int) -> tuple[H, int] | None:
+        """Return such a head if its body is not all there, and how many bytes of it are still to come."""
+
     def look_at(self, scope: Scope, data: bytes) -> H | None:
         """Return the head that the parser has read from the beginning of `data`, if it is one for the lane."""
 
