@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from backends.certificates import client_trusting, server_context
 from bench.upstream import ANSWER
 from faults.held import HeldEngine
 from faults.raw import RawBackend, chunked, complete, responds
 from gateway.local_gateway import KEY, LocalGateway, running
-from meshlight.domain.backend import Reason
+from meshlight.domain.backend import Kind, Reason
 from meshlight.domain.config import Config
 from meshlight.domain.health import Unreached
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
@@ -137,14 +141,108 @@ async def test_once_the_route_is_known_a_request_needs_no_task(gateway: LocalGat
     assert (work.tokens_in, work.tokens_out) == (27, 27)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/v1/messages"])
-async def test_each_ordinary_path_has_the_lane(gateway: LocalGateway, client: Client, path: str) -> None:
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "openai-compatible": (CHAT, "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/messages"),
+    "llamacpp": (CHAT, "/v1/messages"),
+    "vllm": (CHAT, "/v1/messages/count_tokens"),
+    "lmstudio": (CHAT,),
+    "mlx": (CHAT,),
+    "ollama": (CHAT, "/api/chat", "/api/generate", "/api/embed", "/api/embeddings"),
+    "continuum": (CHAT,),
+    "openai": (CHAT,),
+    "anthropic": ("/v1/messages",),
+    "peer": (CHAT, "/v1/messages", "/api/chat"),
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, paths in KINDS.items() for path in paths])
+async def test_each_kind_of_backend_has_the_lane(
+    gateway: LocalGateway, client: Client, kind: Kind, path: str
+) -> None:
     async with RawBackend("a", respond=responds(GOOD)) as backend:
-        gateway.rig.add(backend)
+        gateway.rig.add(backend, kind=kind)
         for _ in range(3):
             assert (await client.ask(path=path)).startswith(b"HTTP/1.1 200 OK\r\n")
         assert [request.target for request in backend.posts] == [path] * 3
+        assert len({request.raw for request in backend.posts}) == 1
     assert numbers(gateway) == (2, 0)
+
+
+async def test_a_backend_behind_tls_has_the_lane(gateway: LocalGateway, client: Client) -> None:
+    server_tls, authority = server_context("good")
+    gateway.rig.tls = client_trusting(authority)
+    async with RawBackend("a", respond=responds(GOOD), tls=server_tls) as backend:
+        assert backend.url.startswith("https:")
+        gateway.rig.add(backend)
+        for _ in range(3):
+            assert b" 200 " in await client.ask()
+        assert backend.accepted == 1
+    assert numbers(gateway) == (2, 0)
+
+
+class AtSocket(RawBackend):
+    """Listens on a Unix socket."""
+
+    def __init__(self, name: str, path: str) -> None:
+        super().__init__(name, respond=responds(GOOD))
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._path = path
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._path}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for us")
+async def test_a_backend_behind_a_socket_has_the_lane(gateway: LocalGateway, client: Client) -> None:
+    with TemporaryDirectory() as folder:
+        async with AtSocket("a", f"{folder}/a.sock") as backend:
+            gateway.rig.add(backend)
+            for _ in range(3):
+                assert b" 200 " in await client.ask()
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_what_one_account_keeps_is_learned_from_the_lane(gateway: LocalGateway, client: Client) -> None:
+    kept = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-abc"}}]}]
+    async with RawBackend("a", respond=responds(GOOD)) as a, RawBackend("b", respond=responds(GOOD)) as b:
+        for backend in (a, b):
+            gateway.rig.add(backend, "m", backend.name, kind="openai")
+        for _ in range(2):
+            await client.ask(model="b")
+        await client.ask(model="b", messages=kept)
+        assert numbers(gateway) == (2, 0)
+        await client.ask(messages=kept)
+        assert [len(backend.posts) for backend in (a, b)] == [0, 4]
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_an_answer_that_may_name_a_container_is_read(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend, kind="openai")
+        for _ in range(3):
+            await client.ask(tools=[{"type": "code_interpreter"}])
+    assert numbers(gateway) == (0, 0)
+
+
+async def test_how_long_ollama_keeps_a_model_is_noted(gateway: LocalGateway, client: Client) -> None:
+    line = b'{"model":"m","message":{"role":"assistant","content":"a word of the answer"},"done":false}\n'
+    last = b'{"model":"m","done":true,"prompt_eval_count":7,"eval_count":5}\n'
+    stream = chunked(line, last, content_type=b"application/x-ndjson")
+    async with RawBackend("a", respond=responds(*stream)) as backend:
+        gateway.rig.add(backend, kind="ollama")
+        for keep_alive in ("5m", "5m", "x"):
+            client.send(path="/api/chat", keep_alive=keep_alive)
+            if keep_alive == "x":
+                assert b" 400 " in (await client.answer())[0]
+            else:
+                assert (await client.until(b"0\r\n\r\n")).count(line) == 1
+        client.send(path="/api/chat", model="nobody's")
+        assert b" 404 " in (await client.answer())[0]
+    assert numbers(gateway) == (1, 0)
+    work = gateway.rig.traffic.by_backend()["a"]
+    assert (work.tokens_in, work.tokens_out) == (14, 10)
 
 
 @pytest.mark.parametrize(

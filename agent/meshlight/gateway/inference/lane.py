@@ -16,13 +16,13 @@ from typing import Any
 from meshlight.backends.large_work import LARGE
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
-from meshlight.domain.operations import Operation
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import StartedResponse, body_as_sent
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
-from meshlight.gateway.inference.kept_state import STATEFUL
+from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
@@ -43,7 +43,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "/v1/chat/completions": "chat/completions",
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
+    "/v1/rerank": "rerank",
     "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "messages/count_tokens",
+    **{f"/{operation}": operation for operation in OLLAMA_OPERATIONS},
 }
 """The paths of ordinary requests."""
 HEADS_MAX = 256
@@ -64,24 +67,30 @@ _UNIQUE = frozenset(
 class LaneRoute:
     """How requests with one head go to one backend, while neither its state nor its secret changes."""
 
-    __slots__ = ("link", "score", "start", "version")
+    __slots__ = ("keeps", "link", "score", "start", "version")
 
-    def __init__(self, score: RouteScore, link: BackendConnection, start: bytes) -> None:
+    def __init__(
+        self, score: RouteScore, link: BackendConnection, start: bytes, operation: Operation
+    ) -> None:
         self.score = score
         self.link = link
         self.version = link.version
         self.start = start
         """The head of the request, up to the length of its body."""
+        self.keeps = link.kind.group not in RECORDED and operation in STATEFUL
+        """Whether the backend may keep what an answer names."""
 
 
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = ("headers", "is_ollama", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
         self.operation = operation
+        self.is_ollama = operation in OLLAMA_OPERATIONS
+        """Whether it has one of the paths of Ollama's API, where models have further names."""
         self.headers = scope["headers"]
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
@@ -205,6 +214,11 @@ class Lane:
                 body=body,
                 head=fields,
             )
+            if head.is_ollama:
+                named = self.inference.ollama.at_once(inbound)
+                if named is None:
+                    return False
+                inbound = named
             found = relay.at_once(inbound)
             if found is None:
                 return False
@@ -213,6 +227,8 @@ class Lane:
             if route is None or route.score is not score or route.version != route.link.version:
                 route = self._route(head, score, inbound)
             if route is None or score.model != fields.model or len(body) > LARGE:
+                return False
+            if route.keeps and reads_answer(inbound):
                 return False
             link = route.link
             sent = body_as_sent(inbound, score.model, link)
@@ -231,8 +247,7 @@ class Lane:
         link = self.relay.link_of(score)
         if (
             score.place
-            or link.channel is not None
-            or (link.kind.group not in RECORDED and head.operation in STATEFUL)
+            or link.has_routes
             or not link.speaks(head.operation, score.model)
             or link.backend.first_byte_s < PROBE_AFTER_S
         ):
@@ -241,7 +256,7 @@ class Lane:
         start = made.upstream.start_of_post(made.target, made.headers)
         if len(head.routes) >= _ROUTES_MAX:
             head.routes.clear()
-        route = head.routes[score.backend] = LaneRoute(score, link, start)
+        route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation)
         return route
 
 
@@ -343,7 +358,7 @@ class LaneRequest:
         trial, known = self._trial, response.known
         if is_complete and known is not None:
             ready = known.made.get(trial.inbound.operation)
-            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.has_room:
+            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
                 self._answer(response, ready, first)
                 return
         if (
@@ -358,6 +373,9 @@ class LaneRequest:
         self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
         extra = self._relay.record_start(trial, started)
+        if trial.link.kind.group not in RECORDED:
+            self._relay.learn_kept(trial, first)
+            known = None  # each of its answers is looked at
         self._tap = tap = UsageTap()
         cycle = self._cycle
         head = cycle.start(200, to_client(response.headers, extra))

@@ -621,6 +621,8 @@ class Relay:
             self._traffic.decisions.record(
                 decision(score, choice, is_cold=is_cold, is_first=is_first, waited_s=waited_s)
             )
+        if link.channel is not None:
+            link.channel.was_used = True
         ticket = self._traffic.reserve(link.backend.id, score.model, score.place)
         return RouteTrial(inbound, score, choice, link, ticket, now, is_cold=is_cold)
 
@@ -646,6 +648,10 @@ class Relay:
             self._chooser.record_first_byte(choice, trial.score)
         if trial.link.is_metered or notes:
             self._record_notes(trial.link, response.headers, notes)
+
+    def learn_kept(self, trial: RouteTrial, first: bytes) -> None:
+        """Learn what a backend keeps from the beginning of its good answer."""
+        self._chooser.kept.learn(trial.inbound, first, trial.score.backend, trial.score.place)
 
     def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
         """Note that an answer was passed on completely; return how that counts."""
