@@ -152,5 +152,8 @@ class Rig:
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:  # noqa: ARG002
         return Upstream(
-            address, connect_timeout_s=0.2, resolver=self.resolver, tls=self.tls if address.scheme == "https" else None
+            address,
+            connect_timeout_s=0.2,
+            resolver=self.resolver,
+            tls=self.tls if address.scheme == "https" else None,
         )

@@ -48,9 +48,7 @@ class Client:
     def send(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> None:
         self.writer.write(b"".join(self.request(*headers, path=path, key=key, **fields)))
 
-    def request(
-        self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any
-    ) -> tuple[bytes, bytes]:
+    def request(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> tuple[bytes, bytes]:
         """Return head and body of a request."""
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]} | fields).encode()
         lines = (

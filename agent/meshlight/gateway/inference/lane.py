@@ -11,14 +11,13 @@ where it is: there is no second set of rules for what can go wrong.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from meshlight.backends.large_work import LARGE
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import RouteScore
-from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import StartedResponse, body_as_sent
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
@@ -29,7 +28,7 @@ from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
-from meshlight.gateway.server.asgi import Scope
+from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
@@ -81,16 +80,23 @@ class LaneRoute:
         """Whether the backend may keep what an answer names."""
 
 
+class Doorkeeper(Protocol):
+    """Who lets requests through."""
+
+    def admits(self, scope: Scope, settings: Config, /) -> bool | None:
+        """Whether a request of known size shows the key; None if it is not let through."""
+
+
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "is_ollama", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = ("headers", "needs_look", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
         self.operation = operation
-        self.is_ollama = operation in OLLAMA_OPERATIONS
-        """Whether it has one of the paths of Ollama's API, where models have further names."""
+        self.needs_look = operation in OLLAMA_OPERATIONS
+        """Whether its requests go through `Lane.look_into`: in Ollama's API, models have further names."""
         self.headers = scope["headers"]
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
@@ -130,7 +136,11 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
 class Lane:
     """Begins what is ordinary; see above. `settings` returns the configuration in force."""
 
-    def __init__(self, guard: Guard, inference: Inference, settings: Callable[[], Config]) -> None:
+    odd = _ODD
+    """Headers with which a request is not ordinary."""
+    make_request: "type[LaneRequest]"
+
+    def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
         self._guard = guard
         self.inference = inference
         self.relay = inference.relay
@@ -186,7 +196,7 @@ class Lane:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""
         operation = OPERATIONS.get(scope["path"])
         settings = self._in_force
-        if operation is None or not _is_ordinary(scope):
+        if operation is None or not _is_ordinary(scope, self.odd):
             return None
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
@@ -214,11 +224,11 @@ class Lane:
                 body=body,
                 head=fields,
             )
-            if head.is_ollama:
-                named = self.inference.ollama.at_once(inbound)
-                if named is None:
+            if head.needs_look:
+                looked_at = self.look_into(head, inbound)
+                if looked_at is None:
                     return False
-                inbound = named
+                inbound = looked_at
             found = relay.at_once(inbound)
             if found is None:
                 return False
@@ -232,7 +242,7 @@ class Lane:
                 return False
             link = route.link
             sent = body_as_sent(inbound, score.model, link)
-            request = LaneRequest(self, cycle, connection)
+            request = self.make_request(self, cycle, connection)
             upstream = link.upstream.send_at_once(route.start, sent, request)
         except MeshlightError:  # the other road says what is wrong
             return False
@@ -241,6 +251,10 @@ class Lane:
         request.begin(relay.begin(inbound, found, link), upstream)
         self.begun += 1
         return True
+
+    def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:  # noqa: ARG002 - for peers' requests
+        """Return a request as it is meant; None if it is not for the lane. Raises what reading it raises."""
+        return self.inference.ollama.at_once(inbound)
 
     def _route(self, head: KnownHead, score: RouteScore, inbound: InferenceRequest) -> LaneRoute | None:
         """Return how a request goes to a backend, and remember it; None if it does not go there by the lane."""
@@ -282,6 +296,10 @@ class LaneRequest:
     _trial: RouteTrial
     _upstream: Connection
     _timers: FirstByteTimers
+
+    to_client = staticmethod(to_client)
+    is_guests = False
+    """Whether it came from a peer."""
 
     def __init__(self, lane: Lane, cycle: RequestCycle, connection: LaneConnection) -> None:
         self._lane = lane
@@ -356,7 +374,7 @@ class LaneRequest:
         if not (first or is_complete or response.has_failed):
             return
         trial, known = self._trial, response.known
-        if is_complete and known is not None:
+        if is_complete and known is not None and not self.is_guests:
             ready = known.made.get(trial.inbound.operation)
             if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
                 self._answer(response, ready, first)
@@ -373,12 +391,14 @@ class LaneRequest:
         self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
         extra = self._relay.record_start(trial, started)
+        if self.is_guests:
+            known = None  # what is made of it is for own programs
         if trial.link.kind.group not in RECORDED:
             self._relay.learn_kept(trial, first)
             known = None  # each of its answers is looked at
         self._tap = tap = UsageTap()
         cycle = self._cycle
-        head = cycle.start(200, to_client(response.headers, extra))
+        head = cycle.start(200, self.to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
             if known is not None:
@@ -460,7 +480,11 @@ class LaneRequest:
             CONNECTION: connection,
         }
         cycle.scope = {**cycle.scope, "extensions": extensions}
-        connection.carry_on(cycle, partial(self._lane.inference.resume, begun))
+        connection.carry_on(cycle, self.resuming(begun))
+
+    def resuming(self, begun: Begun) -> ASGIApp:
+        """Return what goes on with the request in a task."""
+        return partial(self._lane.inference.resume, begun)
 
     def _fail(self, error: Exception) -> None:
         """Count a fault of ours, and have the client told of it."""
@@ -483,17 +507,20 @@ class LaneRequest:
             self._silence = None
 
 
+Lane.make_request = LaneRequest
+
+
 def _why(trial: RouteTrial) -> bytes:
     """Return the header that says why a backend was chosen, as it is sent; empty without a choice."""
     return b"" if trial.choice is None else b"%b: %b\r\n" % trial.choice.header(is_first=True)
 
 
-def _is_ordinary(scope: Scope) -> bool:
+def _is_ordinary(scope: Scope, odd: frozenset[bytes]) -> bool:
     """Whether a head asks for nothing but an answer, with JSON, on a connection that stays open."""
     if scope["method"] != "POST" or scope["http_version"] != "1.1" or scope["query_string"]:
         return False
     headers = dict(scope["headers"])
-    if not _ODD.isdisjoint(headers) or b"content-length" not in headers:
+    if not odd.isdisjoint(headers) or b"content-length" not in headers:
         return False
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return False

@@ -212,7 +212,7 @@ class Relay:
     def at_once(self, inbound: InferenceRequest) -> RouteScore | Choice | None:
         """Return the route of a request that may be sent now; None for one that has to wait, or to be explained.
 
-        It comes from no other node, and doing it twice costs nothing.
+        It does not come round in a circle, and doing it twice costs nothing.
         """
         if self._is_paused():
             return None
@@ -281,11 +281,15 @@ class Relay:
                 "Resume it in the tray's menu, or remove `paused` in the config.",
                 PAUSED_RETRY_S,
             )
-        if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
+        if self.is_circle(inbound.visited):
             raise RoutingLoop(
                 f"The request came round in a circle: {' → '.join(inbound.visited)}.",
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
+
+    def is_circle(self, visited: Sequence[str]) -> bool:
+        """Whether a request that these nodes have passed on came round, or has gone too far."""
+        return self._node_id in visited or len(visited) > HOPS
 
     async def _try_routes(
         self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation, begun: Begun | None

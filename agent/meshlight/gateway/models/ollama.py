@@ -134,7 +134,7 @@ class Ollama:
         return made
 
     def _named(self, inbound: InferenceRequest) -> tuple[InferenceRequest, str | None]:
-        """Return a request with the model's name here and how long that shall stay; the model if this machine has it."""
+        """Return a request as it is meant: which model, and for how long; that model if this machine has it."""
         snapshot, asked = self._registry.snapshot, inbound.head.model
         model, backends = resolve(snapshot, asked)
         if not backends and (found := resolve(snapshot, without_hub(asked)))[1]:

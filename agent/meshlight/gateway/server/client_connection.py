@@ -241,8 +241,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _decide(self, lane: Lane[Any], head: LaneHead, cycle: RequestCycle) -> None:
         """Answer a request whose head was parsed without a task, if its body has come as a whole."""
-        is_alone = (
-            cycle.keep_alive and not (self._waiting or self._ignores_input or self.transport.is_closing())
+        is_alone = cycle.keep_alive and not (
+            self._waiting or self._ignores_input or self.transport.is_closing()
         )
         if cycle.more_body and cycle is self._running and is_alone and _length(cycle) <= AHEAD_BYTES:
             self._count_in(head)
