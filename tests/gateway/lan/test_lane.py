@@ -15,7 +15,7 @@ from gateway.lan.guest_gateway import ANNA, BEN, GuestGateway, guest_gateway
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import Config
 from meshlight.domain.health import Unreached
-from peers.node_identities import NodeIdentity
+from meshlight.storage.node_key import NodeIdentity
 from servers.byte_server import chunk
 
 WAIT_S = 10.0
