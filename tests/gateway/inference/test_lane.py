@@ -19,6 +19,7 @@ from gateway.local_gateway import KEY, LocalGateway, running
 from meshlight.domain.backend import Kind, Reason
 from meshlight.domain.config import Config
 from meshlight.domain.health import Unreached
+from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
 from meshlight.gateway.server.limits import Limits
@@ -406,6 +407,63 @@ async def test_a_held_request_ends_before_the_service_does() -> None:
         async with asyncio.timeout(WAIT_S):
             await closing
         assert tally(gateway) == (5, 5, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["a/m", "alias"])
+async def test_another_name_of_the_model_is_in_the_answer(
+    gateway: LocalGateway, client: Client, name: str
+) -> None:
+    gateway.rig.registry.route_by(Routing(policy="priority", aliases={"alias": "m"}))
+    answer = b'{"model": "m", "choices": [], "padding": "of a whole answer"}'
+    async with RawBackend("a", respond=responds(complete(answer, JSON))) as backend:
+        gateway.rig.add(backend)
+        for number in range(6):
+            client.send(model=name if number % 2 else "m")
+            if number % 2:
+                got = await client.until(b"0\r\n\r\n")
+                assert b'{"model": "%b"' % name.encode() in got
+                assert b"\r\nx-meshlight-model: m\r\n" in got
+            else:
+                head, body = await client.answer()
+                assert body == answer
+                assert b"x-meshlight-model" not in head
+        assert all(b'"model": "m"' in request.body for request in backend.posts)
+    assert numbers(gateway) == (4, 0)
+    assert tally(gateway) == (6, 6, 0, 0)
+
+
+async def test_another_name_of_the_model_stays_when_a_task_goes_on(
+    gateway: LocalGateway, client: Client
+) -> None:
+    event = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"a word"}}]}\n\n'
+    async with Piecewise("a") as backend:
+        gateway.rig.add(backend)
+        backend.pieces.put_nowait(complete(b'{"model":"m","padding":"of a whole answer"}', JSON))
+        backend.pieces.put_nowait(None)
+        client.send(model="a/m")
+        await client.until(b"0\r\n\r\n")
+        backend.pieces.put_nowait(GOOD)
+        await client.ask()
+        backend.pieces.put_nowait(chunked(event)[0] + chunk(event))
+        client.send(model="a/m", stream=True)
+        await client.until(b'{"model":"a/m",')
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        padded = event.replace(b"word", b"x" * 100_000)
+        for _ in range(100):
+            backend.pieces.put_nowait(chunk(padded[:20]))
+            backend.pieces.put_nowait(chunk(padded[20:]))
+        backend.pieces.put_nowait(LAST)
+        async with asyncio.timeout(WAIT_S):
+            while not lane_of(gateway).handed_over:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        got = b""
+        async with asyncio.timeout(WAIT_S):
+            while not got.endswith(b"\r\n0\r\n\r\n"):
+                got += await client.reader.read(1 << 20)
+        assert got.count(b'{"model":"a/m",') == 100
+        assert b'"m"' not in got
+        assert await settled(gateway, 3) == (3, 3, 0, 0)
 
 
 async def test_a_stream_flows_without_a_task(gateway: LocalGateway, client: Client) -> None:

@@ -24,6 +24,7 @@ from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
+from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
@@ -236,13 +237,19 @@ class Lane:
             route = head.routes.get(score.backend)
             if route is None or route.score is not score or route.version != route.link.version:
                 route = self._route(head, score, inbound)
-            if route is None or score.model != fields.model or len(body) > LARGE:
+            if route is None or len(body) > LARGE:
                 return False
             if route.keeps and reads_answer(inbound):
                 return False
             link = route.link
             sent = body_as_sent(inbound, score.model, link)
-            request = self.make_request(self, cycle, connection)
+            request = self.make_request(
+                self,
+                cycle
+                if score.model == fields.model
+                else NamedCycle(cycle, Renaming(score.model, fields.model)),
+                connection,
+            )
             upstream = link.upstream.send_at_once(route.start, sent, request)
         except MeshlightError:  # the other road says what is wrong
             return False
@@ -301,7 +308,7 @@ class LaneRequest:
     is_guests = False
     """Whether it came from a peer."""
 
-    def __init__(self, lane: Lane, cycle: RequestCycle, connection: LaneConnection) -> None:
+    def __init__(self, lane: Lane, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> None:
         self._lane = lane
         self._relay = lane.relay
         self._cycle = cycle
@@ -391,8 +398,8 @@ class LaneRequest:
         self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
         extra = self._relay.record_start(trial, started)
-        if self.is_guests:
-            known = None  # what is made of it is for own programs
+        if self.is_guests or not self._cycle.can_answer:
+            known = None  # what is made of it is for own programs, under the model's own name
         if trial.link.kind.group not in RECORDED:
             self._relay.learn_kept(trial, first)
             known = None  # each of its answers is looked at
@@ -464,6 +471,11 @@ class LaneRequest:
                 waiter.set_result(response)
             else:
                 self._upstream.wait_instead(waiter)
+        cycle, connection = self._cycle, self._connection
+        renaming = None
+        if isinstance(cycle, NamedCycle):
+            renaming = cycle.renaming
+            cycle = cycle.cycle
         begun = Begun(
             trial=self._trial,
             since=self._since,
@@ -471,9 +483,9 @@ class LaneRequest:
             started=self._started,
             tap=self._tap,
             cause=cause,
+            renaming=renaming,
         )
         self._lane.handed_over += 1
-        cycle, connection = self._cycle, self._connection
         extensions: Any = {
             DISCONNECT: connection.disconnect,
             OFFER: cycle.offer,
@@ -493,7 +505,8 @@ class LaneRequest:
         if self._response is not None:
             self._response.abort()
         self._relay.end(self._trial, "failed")
-        self._connection.carry_on(self._cycle, partial(self._lane.inference.fail, error))
+        cycle = self._cycle.cycle if isinstance(self._cycle, NamedCycle) else self._cycle
+        self._connection.carry_on(cycle, partial(self._lane.inference.fail, error))
 
     def _stop(self) -> None:
         """Let go of all that could call, and holds this object: see `RequestCycle.run`."""

@@ -49,7 +49,7 @@ from meshlight.gateway.inference.route_errors import (
     final_refusal,
     for_guest,
 )
-from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
+from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Renaming, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import (
     Cancellation,
@@ -139,6 +139,8 @@ class Begun(Struct, frozen=True, kw_only=True):
     """What has been passed on of it."""
     cause: Cause | None = None
     """Why the wait is over, if it is."""
+    renaming: Renaming | None = None
+    """What names the model in the rest of the answer as the client did, if it has to."""
 
 
 class Relay:
@@ -581,6 +583,7 @@ class Relay:
                     sink = self._watched(sink, inbound, score, link, started)
             else:
                 started, extra, tap = begun.started, [], begun.tap
+                sink = sink if begun.renaming is None else NamedSink(sink, begun.renaming)
             tap = await stream_response(
                 started,
                 inbound.operation,
@@ -754,7 +757,7 @@ class Relay:
             sink = self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
         asked = inbound.head.model if inbound.named is None else inbound.named
         served_as = started.served_as or score.model
-        return NamedSink(sink, served_as, asked) if asked and asked != served_as else sink
+        return NamedSink(sink, Renaming(served_as, asked)) if asked and asked != served_as else sink
 
     def _learn_size(
         self,

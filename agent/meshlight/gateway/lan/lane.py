@@ -23,6 +23,7 @@ from meshlight.gateway.inference.request import (
     request_header,
     visited_by,
 )
+from meshlight.gateway.inference.sinks import NamedCycle
 from meshlight.gateway.inference.streaming import UsageTap
 from meshlight.gateway.lan.app import Guests
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
@@ -90,7 +91,7 @@ class GuestRequest(LaneRequest):
     to_client = staticmethod(to_guest)
     is_guests = True
 
-    def __init__(self, lane: GuestLane, cycle: RequestCycle, connection: LaneConnection) -> None:
+    def __init__(self, lane: GuestLane, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> None:
         super().__init__(lane, cycle, connection)
         self._guests, self._peer = lane.guests, lane.peer
 
