@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -46,8 +47,14 @@ class RawBackend(ByteServer):
 
     kind: Kind = "openai-compatible"
 
-    def __init__(self, name: str, models: Sequence[str] = ("m",), respond: Responder | None = None) -> None:
-        super().__init__(self._serve)
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[str] = ("m",),
+        respond: Responder | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(self._serve, tls)
         self.name = name
         self.models = models
         self.respond = respond or responds(complete(b'{"ok": true}', b"content-type: application/json"))

@@ -1,6 +1,7 @@
 """A relay with everything it needs and nothing else, on a clock that the test moves."""
 
 import asyncio
+import ssl
 from typing import Any, Protocol
 
 import msgspec
@@ -88,6 +89,8 @@ class Rig:
         self.clock = Clock()
         self.registry = Registry(self.clock)
         self.resolver = resolver
+        self.tls: ssl.SSLContext | None = None
+        """What connections to `https` addresses trust."""
         self.links = BackendConnections(MemorySettingsStore(), self._upstream, self._upstream)
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
@@ -148,4 +151,9 @@ class Rig:
         return health.state, health.reason.code
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:  # noqa: ARG002
-        return Upstream(address, connect_timeout_s=0.2, resolver=self.resolver)
+        return Upstream(
+            address,
+            connect_timeout_s=0.2,
+            resolver=self.resolver,
+            tls=self.tls if address.scheme == "https" else None,
+        )

@@ -33,7 +33,7 @@ async def look(kind: Kind, url: str, *, after_a_request: bool = False) -> Probe:
         if channel is None:
             return await KINDS[kind].probe(upstream, backend, None)
         if after_a_request:
-            await channel.route("", None)
+            channel.was_used = True
         return await channel.probe(backend, None)
     finally:
         upstream.close()

@@ -194,6 +194,9 @@ class Channel(ABC):
     It is made together with the connection to the backend, and closed with it.
     """
 
+    was_used = False
+    """Whether a request has gone to the backend since the channel looked last."""
+
     @abstractmethod
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
         """Check the health once, instead of the kind's own `probe`."""

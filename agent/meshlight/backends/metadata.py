@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import PROBE_S, BackendKind, Channel, ChannelDeps, HttpClient, ModelRoute, Probe
+from meshlight.backends.base import PROBE_S, BackendKind, Channel, ChannelDeps, HttpClient, Probe
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import Facts
 from meshlight.domain.backend import Backend, ModelDetail
@@ -108,7 +108,6 @@ class MetadataChannel(Channel):
         self._due = float("-inf")
         self._read_at = 0.0
         self._models: tuple[str, ...] = ()
-        self._was_used = False
         self._snapshot: MetadataSnapshot | None = None
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
@@ -131,9 +130,9 @@ class MetadataChannel(Channel):
             listed = ModelListReply(
                 probe.models[:DETAILS_MAX],
                 reply.body if len(reply.body) <= REPLY_LIMIT else b"",
-                self._was_used,
+                self.was_used,
             )
-            self._was_used = False
+            self.was_used = False
             self._read_at = self._clock()
             self._snapshot = await self._reader.read(query, listed)
             self._models = probe.models
@@ -151,18 +150,13 @@ class MetadataChannel(Channel):
         )
 
     def _is_due(self) -> bool:
-        if self._was_used and self._snapshot is not None:
+        if self.was_used and self._snapshot is not None:
             return self._clock() >= min(self._due, self._read_at + self._snapshot.used_every_s)
         return self._clock() >= self._due
 
     def check_now(self) -> None:
         """Read the metadata with the next probe: a person wants to know, or has changed something."""
         self._due = float("-inf")
-
-    async def route(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — there is one route
-        """Return None: every request goes to the backend's own address; remember that there was one."""
-        self._was_used = True
-        return None
 
 
 WORD_MAX = 40

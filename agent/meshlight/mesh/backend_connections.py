@@ -62,6 +62,7 @@ class BackendConnection:
         "channel",
         "declined_fields",
         "found",
+        "has_routes",
         "is_metered",
         "is_proven",
         "kind",
@@ -85,6 +86,8 @@ class BackendConnection:
         """A client of its own for probes: its connections may stay idle longer, since a probe can be sent twice."""
         self.channel: Channel | None = None
         """What its kind keeps for one backend, if it keeps anything."""
+        self.has_routes = False
+        """Whether that channel knows another address, or other credentials, for each model."""
         self.places: Places | None = None
         """The same channel, where the backend consists of several places."""
         self.on_demand: OnDemand | None = None
@@ -231,6 +234,7 @@ class BackendConnections:
             self._local,
         )
         connection.channel = channel = connection.kind.open_channel(deps)
+        connection.has_routes = channel is not None and type(channel).route is not Channel.route
         connection.places = _places(channel)
         connection.on_demand = _on_demand(channel)
         return connection

@@ -72,6 +72,7 @@ from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.lane import GuestLanes
 from meshlight.gateway.lan.peer_models import PeerModels
 from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
@@ -463,7 +464,9 @@ class Service:
             store=self._settings,
             trust=self._trust,
             discovered=discovered,
-            listener=LanServer(app, feed.close),
+            listener=LanServer(
+                app, feed.close, lane_of=GuestLanes(guests, inference, lambda: self._settings.config).of
+            ),
             running=guests.running,
             probe_soon=self._prober.probe_soon,
             clock=clock,

@@ -148,7 +148,7 @@ async def test_a_server_that_may_fall_asleep_is_not_kept_awake_by_looking_at_its
     answers = {"/v1/models": alone(), "/props": answer(PROPS), "/slots": FREE}
     async with recorded_backend(LLAMACPP, answers) as engine:
         assert await engine.probe_requests() == ["/v1/models", "/props"]
-        await engine.channel.route("tiny", None)  # a request of ours: it is awake anyway
+        engine.channel.was_used = True  # a request of ours: it is awake anyway
         assert await engine.probe_requests(60) == ["/v1/models", "/props", "/slots"]
         assert await engine.probe_requests(60) == ["/v1/models", "/props"]
 
@@ -156,7 +156,7 @@ async def test_a_server_that_may_fall_asleep_is_not_kept_awake_by_looking_at_its
 async def test_a_sleeping_server_is_not_woken_and_its_model_is_said_to_be_unloaded() -> None:
     answers = {"/v1/models": alone(), "/props": answer(PROPS | {"is_sleeping": True}), "/slots": FREE}
     async with recorded_backend(LLAMACPP, answers) as engine:
-        await engine.channel.route("tiny", None)
+        engine.channel.was_used = True
         probe = await engine.probe()
         assert isinstance(probe.fact, Answered), "it wakes when it is asked: it is well"
         assert probe.details is not None

@@ -62,7 +62,7 @@ async def test_what_waits_inside_it_is_told_of_all_engines_and_clients() -> None
         probe = await engine.probe(after_s=11)
         assert probe.details == {"m": ModelDetail(context=4096, loaded=True)}
         assert await engine.probe_requests(after_s=11) == ["/v1/models"], "it is idle"
-        await engine.channel.route("m", None)
+        engine.channel.was_used = True
         assert await engine.probe_requests(after_s=0) == ["/v1/models", "/version", "/metrics"], (
             "it is used again"
         )

@@ -94,6 +94,6 @@ async def test_an_engine_that_was_away_is_asked_in_the_clients_own_protocol_agai
 async def test_the_slots_of_a_llama_server_are_looked_at_once_it_was_used(tmp_path: Path) -> None:
     async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         channel: Any = node.service._connections.get("a").channel  # type: ignore[union-attr]
-        assert not channel._was_used
+        assert not channel.was_used
         await node.http.post("/v1/chat/completions", json=ask("llama-3.2-3b"))
-        assert channel._was_used
+        assert channel.was_used

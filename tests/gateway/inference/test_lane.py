@@ -2,19 +2,24 @@
 
 import asyncio
 import json
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from backends.certificates import client_trusting, server_context
 from bench.upstream import ANSWER
 from faults.held import HeldEngine
 from faults.raw import RawBackend, chunked, complete, responds
 from gateway.local_gateway import KEY, LocalGateway, running
-from meshlight.domain.backend import Reason
+from meshlight.domain.backend import Kind, Reason
 from meshlight.domain.config import Config
 from meshlight.domain.health import Unreached
+from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
 from meshlight.gateway.server.limits import Limits
@@ -42,6 +47,10 @@ class Client:
         return self
 
     def send(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> None:
+        self.writer.write(b"".join(self.request(*headers, path=path, key=key, **fields)))
+
+    def request(self, *headers: str, path: str = CHAT, key: str = KEY, **fields: Any) -> tuple[bytes, bytes]:
+        """Return head and body of a request."""
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]} | fields).encode()
         lines = (
             f"POST {path} HTTP/1.1",
@@ -50,7 +59,14 @@ class Client:
             *headers,
             f"content-length: {len(body)}",
         )
-        self.writer.write("\r\n".join((*lines, "", "")).encode() + body)
+        return "\r\n".join((*lines, "", "")).encode(), body
+
+    async def send_pieces(self, *pieces: bytes) -> None:
+        """Send each piece so that it is read by itself."""
+        for piece in pieces:
+            self.writer.write(piece)
+            for _ in range(5):
+                await asyncio.sleep(0)
 
     async def answer(self) -> tuple[bytes, bytes]:
         """Return head and body of an answer whose length is known."""
@@ -124,14 +140,108 @@ async def test_once_the_route_is_known_a_request_needs_no_task(gateway: LocalGat
     assert (work.tokens_in, work.tokens_out) == (27, 27)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/v1/messages"])
-async def test_each_ordinary_path_has_the_lane(gateway: LocalGateway, client: Client, path: str) -> None:
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "openai-compatible": (CHAT, "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/messages"),
+    "llamacpp": (CHAT, "/v1/messages"),
+    "vllm": (CHAT, "/v1/messages/count_tokens"),
+    "lmstudio": (CHAT,),
+    "mlx": (CHAT,),
+    "ollama": (CHAT, "/api/chat", "/api/generate", "/api/embed", "/api/embeddings"),
+    "continuum": (CHAT,),
+    "openai": (CHAT,),
+    "anthropic": ("/v1/messages",),
+    "peer": (CHAT, "/v1/messages", "/api/chat"),
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, paths in KINDS.items() for path in paths])
+async def test_each_kind_of_backend_has_the_lane(
+    gateway: LocalGateway, client: Client, kind: Kind, path: str
+) -> None:
     async with RawBackend("a", respond=responds(GOOD)) as backend:
-        gateway.rig.add(backend)
+        gateway.rig.add(backend, kind=kind)
         for _ in range(3):
             assert (await client.ask(path=path)).startswith(b"HTTP/1.1 200 OK\r\n")
         assert [request.target for request in backend.posts] == [path] * 3
+        assert len({request.raw for request in backend.posts}) == 1
     assert numbers(gateway) == (2, 0)
+
+
+async def test_a_backend_behind_tls_has_the_lane(gateway: LocalGateway, client: Client) -> None:
+    server_tls, authority = server_context("good")
+    gateway.rig.tls = client_trusting(authority)
+    async with RawBackend("a", respond=responds(GOOD), tls=server_tls) as backend:
+        assert backend.url.startswith("https:")
+        gateway.rig.add(backend)
+        for _ in range(3):
+            assert b" 200 " in await client.ask()
+        assert backend.accepted == 1
+    assert numbers(gateway) == (2, 0)
+
+
+class AtSocket(RawBackend):
+    """Listens on a Unix socket."""
+
+    def __init__(self, name: str, path: str) -> None:
+        super().__init__(name, respond=responds(GOOD))
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._path = path
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._path}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for us")
+async def test_a_backend_behind_a_socket_has_the_lane(gateway: LocalGateway, client: Client) -> None:
+    with TemporaryDirectory() as folder:
+        async with AtSocket("a", f"{folder}/a.sock") as backend:
+            gateway.rig.add(backend)
+            for _ in range(3):
+                assert b" 200 " in await client.ask()
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_what_one_account_keeps_is_learned_from_the_lane(gateway: LocalGateway, client: Client) -> None:
+    kept = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-abc"}}]}]
+    async with RawBackend("a", respond=responds(GOOD)) as a, RawBackend("b", respond=responds(GOOD)) as b:
+        for backend in (a, b):
+            gateway.rig.add(backend, "m", backend.name, kind="openai")
+        for _ in range(2):
+            await client.ask(model="b")
+        await client.ask(model="b", messages=kept)
+        assert numbers(gateway) == (2, 0)
+        await client.ask(messages=kept)
+        assert [len(backend.posts) for backend in (a, b)] == [0, 4]
+    assert numbers(gateway) == (2, 0)
+
+
+async def test_an_answer_that_may_name_a_container_is_read(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend, kind="openai")
+        for _ in range(3):
+            await client.ask(tools=[{"type": "code_interpreter"}])
+    assert numbers(gateway) == (0, 0)
+
+
+async def test_how_long_ollama_keeps_a_model_is_noted(gateway: LocalGateway, client: Client) -> None:
+    line = b'{"model":"m","message":{"role":"assistant","content":"a word of the answer"},"done":false}\n'
+    last = b'{"model":"m","done":true,"prompt_eval_count":7,"eval_count":5}\n'
+    stream = chunked(line, last, content_type=b"application/x-ndjson")
+    async with RawBackend("a", respond=responds(*stream)) as backend:
+        gateway.rig.add(backend, kind="ollama")
+        for keep_alive in ("5m", "5m", "x"):
+            client.send(path="/api/chat", keep_alive=keep_alive)
+            if keep_alive == "x":
+                assert b" 400 " in (await client.answer())[0]
+            else:
+                assert (await client.until(b"0\r\n\r\n")).count(line) == 1
+        client.send(path="/api/chat", model="nobody's")
+        assert b" 404 " in (await client.answer())[0]
+    assert numbers(gateway) == (1, 0)
+    work = gateway.rig.traffic.by_backend()["a"]
+    assert (work.tokens_in, work.tokens_out) == (14, 10)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +317,153 @@ async def test_what_is_not_one_whole_request_takes_the_other_road(
             assert b" 200 " in (await client.answer())[0]
     assert numbers(gateway) == (0, 0)
     assert tally(gateway) == (3, 3, 0, 0)
+
+
+@pytest.mark.parametrize("unique", [False, True])
+async def test_a_body_may_come_after_its_head(gateway: LocalGateway, client: Client, unique: bool) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        for number in range(4):
+            head, body = client.request(*[f"traceparent: 00-{number}-1-01"] * unique, n=number)
+            await client.send_pieces(head, body[: 20 * (number % 2)], body[20 * (number % 2) :])
+            assert b" 200 " in (await client.answer())[0]
+        await client.ask()
+        assert [request.body for request in backend.posts[1:5]] == [
+            client.request(n=number)[1] for number in range(4)
+        ]
+    assert numbers(gateway) == (5, 0)
+    assert tally(gateway) == (6, 6, 0, 0)
+
+
+async def test_more_than_the_body_is_the_next_request(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        await client.ask()
+        await client.ask()
+        head, body = client.request()
+        await client.send_pieces(head, body + head, body)
+        for _ in range(2):
+            assert b" 200 " in (await client.answer())[0]
+    assert numbers(gateway) == (1, 0)
+    assert tally(gateway) == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_body_that_never_comes_is_refused(is_known: bool) -> None:
+    async with (
+        running(None, limits=Limits(body_idle_s=0.05)) as gateway,
+        RawBackend("a", respond=responds(GOOD)) as backend,
+    ):
+        gateway.rig.add(backend)
+        client = await Client(gateway).open()
+        await client.ask()
+        if is_known:
+            await client.ask()
+        head, body = client.request(*([] if is_known else ["traceparent: 00-1-1-01"]))
+        await client.send_pieces(head, body[:7])
+        assert b" 408 " in (await client.answer())[0]
+        assert await client.reader.read() == b""
+        await client.close()
+        assert tally(gateway) == (2, 2, 0, 0) if is_known else (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_client_that_leaves_amid_its_body_asked_for_nothing(is_known: bool) -> None:
+    async with running(None) as gateway, RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        client = await Client(gateway).open()
+        await client.ask()
+        head, body = client.request(*([] if is_known else ["traceparent: 00-1-1-01"]))
+        await client.send_pieces(head, body[:7])
+        await client.close()
+        other = await Client(gateway).open()
+        await other.ask()
+        await other.close()
+        assert tally(gateway) == (2, 2, 0, 0)
+        assert len(backend.posts) == 2
+
+
+async def test_a_held_request_ends_before_the_service_does() -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        stack = AsyncExitStack()
+        gateway = await stack.enter_async_context(running(None))
+        gateway.rig.add(backend)
+        clients = [await Client(gateway).open() for _ in range(2)]
+        for _ in range(3):
+            await clients[0].ask()
+        halves = [client.request(*extra) for client, extra in zip(clients, ([], ["b3: 1"]), strict=True)]
+        for client, (head, _) in zip(clients, halves, strict=True):
+            await client.send_pieces(head)
+        closing = asyncio.create_task(stack.aclose())
+        for _ in range(20):  # until the server has told its connections
+            await asyncio.sleep(0)
+        for client, (_, body) in zip(clients, halves, strict=True):
+            await client.send_pieces(body)
+            head, _ = await client.answer()
+            assert b" 200 " in head
+            assert b"\r\nconnection: close\r\n" in head
+            await client.close()
+        async with asyncio.timeout(WAIT_S):
+            await closing
+        assert tally(gateway) == (5, 5, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["a/m", "alias"])
+async def test_another_name_of_the_model_is_in_the_answer(
+    gateway: LocalGateway, client: Client, name: str
+) -> None:
+    gateway.rig.registry.route_by(Routing(policy="priority", aliases={"alias": "m"}))
+    answer = b'{"model": "m", "choices": [], "padding": "of a whole answer"}'
+    async with RawBackend("a", respond=responds(complete(answer, JSON))) as backend:
+        gateway.rig.add(backend)
+        for number in range(6):
+            client.send(model=name if number % 2 else "m")
+            if number % 2:
+                got = await client.until(b"0\r\n\r\n")
+                assert b'{"model": "%b"' % name.encode() in got
+                assert b"\r\nx-meshlight-model: m\r\n" in got
+            else:
+                head, body = await client.answer()
+                assert body == answer
+                assert b"x-meshlight-model" not in head
+        assert all(b'"model": "m"' in request.body for request in backend.posts)
+    assert numbers(gateway) == (4, 0)
+    assert tally(gateway) == (6, 6, 0, 0)
+
+
+async def test_another_name_of_the_model_stays_when_a_task_goes_on(
+    gateway: LocalGateway, client: Client
+) -> None:
+    event = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"a word"}}]}\n\n'
+    async with Piecewise("a") as backend:
+        gateway.rig.add(backend)
+        backend.pieces.put_nowait(complete(b'{"model":"m","padding":"of a whole answer"}', JSON))
+        backend.pieces.put_nowait(None)
+        client.send(model="a/m")
+        await client.until(b"0\r\n\r\n")
+        backend.pieces.put_nowait(GOOD)
+        await client.ask()
+        backend.pieces.put_nowait(chunked(event)[0] + chunk(event))
+        client.send(model="a/m", stream=True)
+        await client.until(b'{"model":"a/m",')
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        padded = event.replace(b"word", b"x" * 100_000)
+        for _ in range(100):
+            backend.pieces.put_nowait(chunk(padded[:20]))
+            backend.pieces.put_nowait(chunk(padded[20:]))
+        backend.pieces.put_nowait(LAST)
+        async with asyncio.timeout(WAIT_S):
+            while not lane_of(gateway).handed_over:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        got = b""
+        async with asyncio.timeout(WAIT_S):
+            while not got.endswith(b"\r\n0\r\n\r\n"):
+                got += await client.reader.read(1 << 20)
+        assert got.count(b'{"model":"a/m",') == 100
+        assert b'"m"' not in got
+        assert await settled(gateway, 3) == (3, 3, 0, 0)
 
 
 async def test_a_stream_flows_without_a_task(gateway: LocalGateway, client: Client) -> None:

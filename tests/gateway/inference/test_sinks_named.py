@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.rig import RecordedAnswer
-from meshlight.gateway.inference.sinks import NamedSink
+from meshlight.gateway.inference.sinks import NamedSink, Renaming
 from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.profile import Dialect
 from node import Node
@@ -61,7 +61,7 @@ async def test_wherever_an_answer_is_split_only_the_name_changes(
         return has_room
 
     answer.offer = offer  # type: ignore[method-assign]
-    sink = NamedSink(answer, "m", "nick/1")
+    sink = NamedSink(answer, Renaming("m", "nick/1"))
     await sink.start(200, JSON)
     for place in range(0, len(body), size):
         piece = body[place : place + size]
@@ -75,7 +75,7 @@ async def test_wherever_an_answer_is_split_only_the_name_changes(
 
 async def test_what_is_no_text_goes_as_it_is() -> None:
     answer = RecordedAnswer()
-    sink = NamedSink(answer, "m", "nick")
+    sink = NamedSink(answer, Renaming("m", "nick"))
     await sink.start(200, [(b"content-type", b"audio/wav"), (b"content-length", b"11")])
     await sink.end(b'"model":"m"')
     assert (answer.body, answer.headers["content-length"]) == (b'"model":"m"', "11")

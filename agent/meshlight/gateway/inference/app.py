@@ -53,7 +53,7 @@ class Inference:
     def __init__(self, relay: Relay, catalog: ModelCatalog, ollama: Ollama) -> None:
         self.relay = relay
         self._catalog = catalog
-        self._ollama = ollama
+        self.ollama = ollama
         self._responses = ResponseMemory()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +96,7 @@ class Inference:
                 inbound = replace(inbound, stored=self._responses.of(guest))
             await self.relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
         elif path.startswith("/api/"):
-            found = await self._ollama.answer(path, scope, receive)
+            found = await self.ollama.answer(path, scope, receive)
             if isinstance(found, InferenceRequest):
                 await self._run(found, scope, send)
             elif isinstance(found, bytes):

@@ -340,7 +340,7 @@ class _AttemptRunner:
     def _built_at_once(self) -> UpstreamRequest | Immediate | None:
         """Build the request, if that needs no look elsewhere and no work that may be long."""
         inbound, link = self._inbound, self._link
-        if self._is_translated or link.channel is not None or inbound.operation in READ_OPERATIONS:
+        if self._is_translated or link.has_routes or inbound.operation in READ_OPERATIONS:
             return None
         return build_upstream_request(inbound, self._model, link, None, self._node_id, translated=False)
 
@@ -349,7 +349,7 @@ class _AttemptRunner:
         link, inbound = self._link, self._inbound
         if self._place and link.places is not None:
             self._model_route = await link.places.route_at(self._place, self._model)
-        elif link.channel is not None:
+        elif link.channel is not None and link.has_routes:
             self._model_route = (
                 await link.channel.route(self._model, link.secret)
                 if link.on_demand is None

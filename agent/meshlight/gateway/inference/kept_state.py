@@ -12,6 +12,7 @@ Engines keep nothing of the kind, and some ignore what they don't know: from the
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -71,26 +72,23 @@ class KeptState:
 
     def watch(self, inbound: InferenceRequest, sink: Sink, first: bytes, backend: str, place: str) -> Sink:
         """Learn from a good answer that begins; returns the sink for it, which also reads the rest if need be."""
-        if inbound.operation not in STATEFUL or inbound.content_type != JSON:
+        self.learn(inbound, first, backend, place)
+        if not reads_answer(inbound):
             return sink
+        return _WatchingSink(
+            sink, partial(self._record, backend=backend, place=place, is_guest=inbound.guest is not None)
+        )
+
+    def learn(self, inbound: InferenceRequest, first: bytes, backend: str, place: str) -> None:
+        """Learn from the beginning of a good answer."""
+        if inbound.operation not in STATEFUL or inbound.content_type != JSON:
+            return
         is_guest = inbound.guest is not None
-
-        def record(found: bytes) -> None:
-            self._record(found, backend, place, is_guest=is_guest)
-
         if inbound.operation == "responses" and (made := _MADE.search(first, 0, _HEAD)):
-            record(made[1])
+            self._record(made[1], backend, place, is_guest=is_guest)
         for kept in _named(inbound):
             if kept.field != "previous_response_id":  # some ignore one that they don't know
-                record(kept.id)
-        body = (
-            inbound.body
-            if len(inbound.body) <= LARGE
-            else inbound.body[:_TOOLS_WITHIN] + inbound.body[-_TOOLS_WITHIN:]
-        )
-        if not any(name in body for name in _TOOLS):
-            return sink
-        return _WatchingSink(sink, record)
+                self._record(kept.id, backend, place, is_guest=is_guest)
 
     def forget(self, backend: str) -> None:
         """Forget a removed backend."""
@@ -107,6 +105,16 @@ class KeptState:
         if self._owner(mark, is_guest=is_guest) in {("", ""), (backend, place)}:
             self.is_empty = False
             (self._of_peers if is_guest else self._own).record(mark, backend, place)
+
+
+def reads_answer(inbound: InferenceRequest) -> bool:
+    """Whether the whole answer to a request may name what its backend keeps."""
+    if inbound.operation not in STATEFUL or inbound.content_type != JSON:
+        return False
+    body = inbound.body
+    if len(body) > LARGE:
+        body = body[:_TOOLS_WITHIN] + body[-_TOOLS_WITHIN:]
+    return any(name in body for name in _TOOLS)
 
 
 class _WatchingSink:

@@ -11,25 +11,25 @@ where it is: there is no second set of rules for what can go wrong.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from meshlight.backends.large_work import LARGE
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
-from meshlight.domain.operations import Operation
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import RouteScore
-from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import READ_OPERATIONS, StartedResponse, body_as_sent
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
-from meshlight.gateway.inference.kept_state import STATEFUL
+from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
+from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
-from meshlight.gateway.server.asgi import Scope
+from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
@@ -43,7 +43,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "/v1/chat/completions": "chat/completions",
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
+    "/v1/rerank": "rerank",
     "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "messages/count_tokens",
+    **{f"/{operation}": operation for operation in OLLAMA_OPERATIONS},
 }
 """The paths of ordinary requests."""
 HEADS_MAX = 256
@@ -64,26 +67,39 @@ _UNIQUE = frozenset(
 class LaneRoute:
     """How requests with one head go to one backend, while neither its state nor its secret changes."""
 
-    __slots__ = ("link", "score", "start", "version")
+    __slots__ = ("keeps", "link", "score", "start", "version")
 
-    def __init__(self, score: RouteScore, link: BackendConnection, start: bytes) -> None:
+    def __init__(
+        self, score: RouteScore, link: BackendConnection, start: bytes, operation: Operation
+    ) -> None:
         self.score = score
         self.link = link
         self.version = link.version
         self.start = start
         """The head of the request, up to the length of its body."""
+        self.keeps = link.kind.group not in RECORDED and operation in STATEFUL
+        """Whether the backend may keep what an answer names."""
+
+
+class Doorkeeper(Protocol):
+    """Who lets requests through."""
+
+    def admits(self, scope: Scope, settings: Config, /) -> bool | None:
+        """Whether a request of known size shows the key; None if it is not let through."""
 
 
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "is_read", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = ("headers", "is_read", "needs_look", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
         self.operation = operation
-        self.is_read = operation in READ_OPERATIONS
-        """Whether something may have to be taken out of the body."""
+        self.needs_look = operation in OLLAMA_OPERATIONS
+        """Whether its requests go through `Lane.look_into`: in Ollama's API, models have further names."""
+        self.is_read = self.needs_look or operation in READ_OPERATIONS
+        """Whether something of the body may have to change."""
         self.headers = scope["headers"]
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
@@ -123,7 +139,11 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
 class Lane:
     """Begins what is ordinary; see above. `settings` returns the configuration in force."""
 
-    def __init__(self, guard: Guard, inference: Inference, settings: Callable[[], Config]) -> None:
+    odd = _ODD
+    """Headers with which a request is not ordinary."""
+    make_request: "type[LaneRequest]"
+
+    def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
         self._guard = guard
         self.inference = inference
         self.relay = inference.relay
@@ -145,24 +165,35 @@ class Lane:
         if found is None or len(data) != end + 4 + found[1]:
             return None
         head = self.heads.get(found[0])
-        if head is None:
+        return head if head is not None and self._admits(found[0], head) else None
+
+    def find_begun(self, data: bytes, end: int) -> tuple[KnownHead, int] | None:
+        """Return the head that `data` begins with, if it is known, and how much of a small body is still to come."""
+        found = without_length(data, end)
+        if found is None or not len(data) - end - 4 < found[1] <= LARGE:
             return None
+        head = self.heads.get(found[0])
+        if head is None or not self._admits(found[0], head):
+            return None
+        return head, end + 4 + found[1] - len(data)
+
+    def _admits(self, known_as: bytes, head: KnownHead) -> bool:
+        """Whether there is a lane, and the guard lets a known head through as things are; else it is forgotten."""
         settings = self._settings()
-        if not settings.lane:
-            return None
-        if head.settings is not settings:
-            shows_key = self._guard.admits(head.scope, settings)
-            if shows_key is None:
-                del self.heads[found[0]]
-                return None
-            head.settings, head.shows_key = settings, shows_key
-        return head
+        if head.settings is settings or not settings.lane:
+            return settings.lane
+        shows_key = self._guard.admits(head.scope, settings)
+        if shows_key is None:
+            del self.heads[known_as]
+            return False
+        head.settings, head.shows_key = settings, shows_key
+        return True
 
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""
         operation = OPERATIONS.get(scope["path"])
         settings = self._settings()
-        if operation is None or not settings.lane or not _is_ordinary(scope):
+        if operation is None or not settings.lane or not _is_ordinary(scope, self.odd):
             return None
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
@@ -190,6 +221,11 @@ class Lane:
                 body=body,
                 head=fields,
             )
+            if head.needs_look:
+                looked_at = self.look_into(head, inbound)
+                if looked_at is None:
+                    return False
+                inbound = looked_at
             found = relay.at_once(inbound)
             if found is None:
                 return False
@@ -197,11 +233,16 @@ class Lane:
             route = head.routes.get(score.backend)
             if route is None or route.score is not score or route.version != route.link.version:
                 route = self._route(head, score, inbound)
-            if route is None or score.model != fields.model or len(body) > LARGE:
+            if route is None or len(body) > LARGE:
+                return False
+            if route.keeps and reads_answer(inbound):
                 return False
             link = route.link
-            sent = body_as_sent(inbound, score.model, link) if head.is_read else body
-            request = LaneRequest(self, cycle, connection)
+            is_same = score.model == fields.model
+            sent = body if is_same and not head.is_read else body_as_sent(inbound, score.model, link)
+            request = self.make_request(
+                self, cycle if is_same else NamedCycle(cycle, Renaming(score.model, fields.model)), connection
+            )
             upstream = link.upstream.send_at_once(route.start, sent, request)
         except MeshlightError:  # the other road says what is wrong
             return False
@@ -211,13 +252,16 @@ class Lane:
         self.begun += 1
         return True
 
+    def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:  # noqa: ARG002 - for peers' requests
+        """Return a request as it is meant; None if it is not for the lane. Raises what reading it raises."""
+        return self.inference.ollama.at_once(inbound)
+
     def _route(self, head: KnownHead, score: RouteScore, inbound: InferenceRequest) -> LaneRoute | None:
         """Return how a request goes to a backend, and remember it; None if it does not go there by the lane."""
         link = self.relay.link_of(score)
         if (
             score.place
-            or link.channel is not None
-            or (link.kind.group not in RECORDED and head.operation in STATEFUL)
+            or link.has_routes
             or not link.speaks(head.operation, score.model)
             or link.backend.first_byte_s < PROBE_AFTER_S
         ):
@@ -226,7 +270,7 @@ class Lane:
         start = made.upstream.start_of_post(made.target, made.headers)
         if len(head.routes) >= _ROUTES_MAX:
             head.routes.clear()
-        route = head.routes[score.backend] = LaneRoute(score, link, start)
+        route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation)
         return route
 
 
@@ -253,7 +297,11 @@ class LaneRequest:
     _upstream: Connection
     _timers: FirstByteTimers
 
-    def __init__(self, lane: Lane, cycle: RequestCycle, connection: LaneConnection) -> None:
+    to_client = staticmethod(to_client)
+    is_guests = False
+    """Whether it came from a peer."""
+
+    def __init__(self, lane: Lane, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> None:
         self._lane = lane
         self._relay = lane.relay
         self._cycle = cycle
@@ -326,9 +374,9 @@ class LaneRequest:
         if not (first or is_complete or response.has_failed):
             return
         trial, known = self._trial, response.known
-        if is_complete and known is not None:
+        if is_complete and known is not None and not self.is_guests:
             ready = known.made.get(trial.inbound.operation)
-            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.has_room:
+            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
                 self._answer(response, ready, first)
                 return
         if (
@@ -343,9 +391,14 @@ class LaneRequest:
         self._timers.waits.pop(self, None)
         self._started = started = StartedResponse(response, response.take())
         extra = self._relay.record_start(trial, started)
+        if self.is_guests or not self._cycle.can_answer:
+            known = None  # what is made of it is for own programs, under the model's own name
+        if trial.link.kind.group not in RECORDED:
+            self._relay.learn_kept(trial, first)
+            known = None  # each of its answers is looked at
         self._tap = tap = UsageTap()
         cycle = self._cycle
-        head = cycle.start(200, to_client(response.headers, extra))
+        head = cycle.start(200, self.to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
             if known is not None:
@@ -413,6 +466,11 @@ class LaneRequest:
                 waiter.set_result(response)
             else:
                 self._upstream.wait_instead(waiter)
+        cycle, connection = self._cycle, self._connection
+        renaming = None
+        if isinstance(cycle, NamedCycle):
+            renaming = cycle.renaming
+            cycle = cycle.cycle
         begun = Begun(
             trial=self._trial,
             since=self._since,
@@ -420,16 +478,20 @@ class LaneRequest:
             started=self._started,
             tap=self._tap,
             cause=cause,
+            renaming=renaming,
         )
         self._lane.handed_over += 1
-        cycle, connection = self._cycle, self._connection
         extensions: Any = {
             DISCONNECT: connection.disconnect,
             OFFER: cycle.offer,
             CONNECTION: connection,
         }
         cycle.scope = {**cycle.scope, "extensions": extensions}
-        connection.carry_on(cycle, partial(self._lane.inference.resume, begun))
+        connection.carry_on(cycle, self.resuming(begun))
+
+    def resuming(self, begun: Begun) -> ASGIApp:
+        """Return what goes on with the request in a task."""
+        return partial(self._lane.inference.resume, begun)
 
     def _fail(self, error: Exception) -> None:
         """Count a fault of ours, and have the client told of it."""
@@ -438,7 +500,8 @@ class LaneRequest:
         if self._response is not None:
             self._response.abort()
         self._relay.end(self._trial, "failed")
-        self._connection.carry_on(self._cycle, partial(self._lane.inference.fail, error))
+        cycle = self._cycle.cycle if isinstance(self._cycle, NamedCycle) else self._cycle
+        self._connection.carry_on(cycle, partial(self._lane.inference.fail, error))
 
     def _stop(self) -> None:
         """Let go of all that could call, and holds this object: see `RequestCycle.run`."""
@@ -452,17 +515,20 @@ class LaneRequest:
             self._silence = None
 
 
+Lane.make_request = LaneRequest
+
+
 def _why(trial: RouteTrial) -> bytes:
     """Return the header that says why a backend was chosen, as it is sent; empty without a choice."""
     return b"" if trial.choice is None else b"%b: %b\r\n" % trial.choice.header(is_first=True)
 
 
-def _is_ordinary(scope: Scope) -> bool:
+def _is_ordinary(scope: Scope, odd: frozenset[bytes]) -> bool:
     """Whether a head asks for nothing but an answer, with JSON, on a connection that stays open."""
     if scope["method"] != "POST" or scope["http_version"] != "1.1" or scope["query_string"]:
         return False
     headers = dict(scope["headers"])
-    if not _ODD.isdisjoint(headers) or b"content-length" not in headers:
+    if not odd.isdisjoint(headers) or b"content-length" not in headers:
         return False
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return False

@@ -49,7 +49,7 @@ from meshlight.gateway.inference.route_errors import (
     final_refusal,
     for_guest,
 )
-from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
+from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Renaming, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import (
     Cancellation,
@@ -139,6 +139,8 @@ class Begun(Struct, frozen=True, kw_only=True):
     """What has been passed on of it."""
     cause: Cause | None = None
     """Why the wait is over, if it is."""
+    renaming: Renaming | None = None
+    """What names the model in the rest of the answer as the client did, if it has to."""
 
 
 class Relay:
@@ -212,7 +214,7 @@ class Relay:
     def at_once(self, inbound: InferenceRequest) -> RouteScore | Choice | None:
         """Return the route of a request that may be sent now; None for one that has to wait, or to be explained.
 
-        It comes from no other node, and doing it twice costs nothing.
+        It does not come round in a circle, and doing it twice costs nothing.
         """
         if self._is_paused():
             return None
@@ -281,11 +283,15 @@ class Relay:
                 "Resume it in the tray's menu, or remove `paused` in the config.",
                 PAUSED_RETRY_S,
             )
-        if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
+        if self.is_circle(inbound.visited):
             raise RoutingLoop(
                 f"The request came round in a circle: {' → '.join(inbound.visited)}.",
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
+
+    def is_circle(self, visited: Sequence[str]) -> bool:
+        """Whether a request that these nodes have passed on came round, or has gone too far."""
+        return self._node_id in visited or len(visited) > HOPS
 
     async def _try_routes(
         self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation, begun: Begun | None
@@ -577,6 +583,7 @@ class Relay:
                     sink = self._watched(sink, inbound, score, link, started)
             else:
                 started, extra, tap = begun.started, [], begun.tap
+                sink = sink if begun.renaming is None else NamedSink(sink, begun.renaming)
             tap = await stream_response(
                 started,
                 inbound.operation,
@@ -621,6 +628,8 @@ class Relay:
             self._traffic.decisions.record(
                 decision(score, choice, is_cold=is_cold, is_first=is_first, waited_s=waited_s)
             )
+        if link.channel is not None:
+            link.channel.was_used = True
         ticket = self._traffic.reserve(link.backend.id, score.model, score.place)
         return RouteTrial(inbound, score, choice, link, ticket, now, is_cold=is_cold)
 
@@ -650,6 +659,10 @@ class Relay:
                 self._prober.probe_soon(score.backend)
         if trial.link.is_metered or notes:
             self._record_notes(trial.link, response.headers, notes)
+
+    def learn_kept(self, trial: RouteTrial, first: bytes) -> None:
+        """Learn what a backend keeps from the beginning of its good answer."""
+        self._chooser.kept.learn(trial.inbound, first, trial.score.backend, trial.score.place)
 
     def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
         """Note that an answer was passed on completely; return how that counts."""
@@ -757,7 +770,7 @@ class Relay:
             sink = self._chooser.kept.watch(inbound, sink, started.first, score.backend, score.place)
         asked = inbound.head.model if inbound.named is None else inbound.named
         served_as = started.served_as or score.model
-        return NamedSink(sink, served_as, asked) if asked and asked != served_as else sink
+        return NamedSink(sink, Renaming(served_as, asked)) if asked and asked != served_as else sink
 
     def _learn_size(
         self,

@@ -202,6 +202,14 @@ def expect(method: str, scope: Scope, target: str) -> None:
         raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")
 
 
+def visited_by(via: bytes) -> tuple[str, ...]:
+    """Return the ids of the nodes that a request has passed through, by its header `x-meshlight-via`."""
+    if not via:
+        return ()
+    nodes = (node.strip() for node in via.decode("latin-1").split(","))
+    return tuple(node for node in nodes if node)[:VISITED_MAX]
+
+
 async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
     """Return a request body; raises PayloadTooLarge over `limit` bytes, ClientLeft when it never ends."""
     message = await receive()
@@ -245,7 +253,6 @@ async def read_request(
     body = await read_body(receive)
     if coding:
         body = await decompress(body, coding, BODY_LIMIT)
-    via = values.get(b"x-meshlight-via", b"").decode("latin-1")
     named: str | None = None
     if model is not None:
         head, named = Head(checked_model(model)), ""
@@ -261,5 +268,5 @@ async def read_request(
         head=head,
         guest=guest,
         named=named,
-        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:VISITED_MAX] if via else (),
+        visited=visited_by(values.get(b"x-meshlight-via", b"")),
     )

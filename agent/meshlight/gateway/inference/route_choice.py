@@ -21,7 +21,7 @@ from meshlight.domain.errors import BadRequest
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.fallback import with_fallback
 from meshlight.domain.operations import Operation
-from meshlight.domain.peers import may_use, own_id
+from meshlight.domain.peers import SharingTerms, may_use, own_id
 from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, resolve, route_name, why_best
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
@@ -107,6 +107,11 @@ class RouteChooser:
         so many bytes, which its context may not hold."""
         self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
         """The same for models with several routes."""
+        self._for_guests: dict[
+            tuple[str, str, Operation], tuple[SharingTerms, Snapshot, RouteScore | Plan, int]
+        ]
+        self._for_guests = {}
+        """The same by what peers may use: either the only route, or the plan."""
         self._lacking: set[tuple[str, str, str]] = set()
         """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
 
@@ -152,8 +157,10 @@ class RouteChooser:
         """Return what `sole` or `first` would, where that takes no ranking and no thread; None elsewhere."""
         if (score := self.sole(inbound)) is not None:
             return score
+        if inbound.guest is not None:
+            return self._at_once_for(inbound.guest, inbound, turn)
         known = self._plans.get((inbound.head.model, inbound.operation))
-        if known is None or inbound.guest is not None or len(inbound.body) > min(known[1], LARGE):
+        if known is None or len(inbound.body) > min(known[1], LARGE):
             return None
         plan = known[0]
         if plan.snapshot is not self._registry.snapshot:
@@ -163,6 +170,24 @@ class RouteChooser:
         return (
             plan.scores[0] if len(plan.scores) == 1 else self._best_of(plan, read_small_prompt(inbound), turn)
         )
+
+    def _at_once_for(
+        self, guest: SharingTerms, inbound: InferenceRequest, turn: int
+    ) -> RouteScore | Choice | None:
+        """Do the same for a peer's request."""
+        known = self._for_guests.get((guest.id, inbound.head.model, inbound.operation))
+        if known is None:
+            return None
+        terms, snapshot, found, room = known
+        if terms is not guest or snapshot is not self._registry.snapshot or len(inbound.body) > room:
+            return None
+        if not self.kept.is_empty and self.kept.owners(inbound):
+            return None
+        if isinstance(found, RouteScore):
+            return found
+        if len(found.scores) == 1:
+            return found.scores[0]
+        return self._best_of(found, read_small_prompt(inbound), turn) if len(inbound.body) <= LARGE else None
 
     def _best_of(self, plan: Plan, reading: Reading, turn: int) -> Choice:
         """Return the best route of a plan."""
@@ -262,13 +287,16 @@ class RouteChooser:
         snapshot, key = self._registry.snapshot, (inbound.head.model, inbound.operation)
         ranking = self._usable(inbound, turn)
         candidates = ranking.candidates
-        is_own = inbound.guest is None and not self.kept.owners(inbound)
+        guest, is_free = inbound.guest, not self.kept.owners(inbound)
         ready = [score for score in candidates if score.tier == "ready"]
         if len(candidates) == 1:
-            if len(ranking.scores) == 1 and ready and is_own and not ranking.fallback:
-                if len(self._sole) >= MODELS_MAX:
-                    self._sole.clear()
-                self._sole[key] = (snapshot, candidates[0], self._room(ranking))
+            if len(ranking.scores) == 1 and ready and is_free and not ranking.fallback:
+                if guest is not None:
+                    self._remember_for(guest, inbound, candidates[0], self._room(ranking))
+                else:
+                    if len(self._sole) >= MODELS_MAX:
+                        self._sole.clear()
+                    self._sole[key] = (snapshot, candidates[0], self._room(ranking))
             is_looked_at = len(ranking.scores) > 1 and len(inbound.body) > self._room(ranking)
             return None if is_looked_at else candidates[0]
         if not ready:
@@ -278,11 +306,22 @@ class RouteChooser:
         room = self._room(ranking)
         if len(inbound.body) > room:
             return None
-        if is_own and inbound.operation not in _UNPLANNED and not ranking.fallback:
+        if is_free and inbound.operation not in _UNPLANNED and not ranking.fallback:
+            if guest is not None:
+                self._remember_for(guest, inbound, plan, room)
+                return plan
             if len(self._plans) >= MODELS_MAX:
                 self._plans.clear()
             self._plans[key] = plan, room
         return plan
+
+    def _remember_for(
+        self, guest: SharingTerms, inbound: InferenceRequest, found: RouteScore | Plan, room: int
+    ) -> None:
+        if len(self._for_guests) >= MODELS_MAX:
+            self._for_guests.clear()
+        key = guest.id, inbound.head.model, inbound.operation
+        self._for_guests[key] = guest, self._registry.snapshot, found, room
 
     def _anew(self, inbound: InferenceRequest, turn: int, reading: Reading) -> RouteScore | Choice:
         """Return the best route by a ranking for this request alone."""

@@ -1,6 +1,7 @@
 """Where an answer goes: a sink takes its head, its pieces and its end, whatever server stands behind it.
 
-`AsgiSink` hands them to the server. Two others wrap a sink: `NamedSink` names the model as the client did, and
+`AsgiSink` hands them to the server. Two others wrap a sink: `NamedSink` names the model as the client did (with a
+`Renaming`, which `NamedCycle` needs too, for what goes to a connection without a sink), and
 `RecordingSink` stores an answer so that a later request can continue from it.
 """
 
@@ -10,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from meshlight.gateway.server.asgi import Send
+from meshlight.gateway.server.request_cycle import RequestCycle
 from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
 from meshlight.http_client.client import Headers
 
@@ -62,62 +64,35 @@ class AsgiSink:
         """Leave the answer unfinished."""
 
 
-class NamedSink:
-    """Passes an answer on to another sink, with the name that the client requested instead of the model's id.
+class Renaming:
+    """Puts the name that the client requested into an answer, instead of the model's id.
 
     Some clients refuse an answer from another model than they requested. Only requests that used another name (an
     alias, `backend/model`, a tag) need this. The value is replaced where it is exactly the model's id; every other
     byte stays.
     """
 
-    __slots__ = ("_held", "_inner", "_is_text", "_longest", "_replacements")
+    __slots__ = ("_is_text", "_longest", "_replacements", "held")
 
-    def __init__(self, inner: Sink, model: str, requested: str) -> None:
-        self._inner = inner
+    def __init__(self, model: str, requested: str) -> None:
         old, new = msgspec.json.encode(model), msgspec.json.encode(requested)
         self._replacements = tuple((key + old, key + new) for key in (b'"model":', b'"model": '))
         self._longest = max(len(old) for old, _ in self._replacements)
-        self._held = b""
+        self.held = b""
         """The end of what was received, while it may be the beginning of the name."""
         self._is_text = False
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send the head, without the length, which may change."""
+    def head(self, headers: Headers) -> Headers:
+        """Return the headers of the answer without the length, which may change."""
         kind = next((value.lower() for name, value in headers if name == b"content-type"), b"")
         self._is_text = any(name in kind for name in _TEXT_TYPES)
-        if self._is_text:
-            headers = [pair for pair in headers if pair[0] != b"content-length"]
-        await self._inner.start(status, headers)
+        return [pair for pair in headers if pair[0] != b"content-length"] if self._is_text else headers
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        ready, self._held = self._rename(data)
-        if ready:
-            await self._inner.write(ready)
-
-    def offer(self, data: bytes) -> bool:
-        """Send a piece of the body now, if there is room."""
-        ready, held = self._rename(data)
-        if ready and not self._inner.offer(ready):
-            return False
-        self._held = held
-        return True
-
-    async def end(self, last: bytes = b"") -> None:
-        """Send the rest."""
-        ready, held = self._rename(last)
-        self._held = b""
-        await self._inner.end(ready + held)
-
-    def abort(self) -> None:
-        """Leave the answer unfinished."""
-        self._inner.abort()
-
-    def _rename(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return the bytes that can be sent, and those that have to wait for the next piece."""
+    def piece(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the bytes that can be sent, and those that have to wait for the next piece: the next `held`."""
         if not self._is_text:
             return data, b""
-        data = self._held + data
+        data = self.held + data
         for old, new in self._replacements:
             if old in data:
                 data = data.replace(old, new)
@@ -129,6 +104,93 @@ class NamedSink:
                 return data[:position], data[position:]
             position = data.find(b'"', position + 1)
         return data, b""
+
+
+class NamedSink:
+    """Passes an answer on to another sink, with the name that the client requested."""
+
+    __slots__ = ("_inner", "_renaming")
+
+    def __init__(self, inner: Sink, renaming: Renaming) -> None:
+        self._inner = inner
+        self._renaming = renaming
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        await self._inner.start(status, self._renaming.head(headers))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        ready, self._renaming.held = self._renaming.piece(data)
+        if ready:
+            await self._inner.write(ready)
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body now, if there is room."""
+        ready, held = self._renaming.piece(data)
+        if ready and not self._inner.offer(ready):
+            return False
+        self._renaming.held = held
+        return True
+
+    async def end(self, last: bytes = b"") -> None:
+        """Send the rest."""
+        ready, held = self._renaming.piece(last)
+        self._renaming.held = b""
+        await self._inner.end(ready + held)
+
+    def abort(self) -> None:
+        """Leave the answer unfinished."""
+        self._inner.abort()
+
+
+class NamedCycle:
+    """The same for a request cycle to which the lane writes."""
+
+    __slots__ = ("cycle", "renaming")
+
+    def __init__(self, cycle: RequestCycle, renaming: Renaming) -> None:
+        self.cycle = cycle
+        self.renaming = renaming
+
+    can_answer = False
+    """Its answers are made piece by piece."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now leaves at once."""
+        return self.cycle.has_room
+
+    @property
+    def on_leave(self) -> Callable[[], None] | None:
+        """What is called when the client has left."""
+        return self.cycle.on_leave
+
+    @on_leave.setter
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        self.cycle.on_leave = call
+
+    def start(self, status: int, headers: Headers) -> bytes:
+        """Send the head, and return it."""
+        return self.cycle.start(status, self.renaming.head(headers))
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body."""
+        ready, self.renaming.held = self.renaming.piece(data)
+        return not ready or self.cycle.offer(ready)
+
+    def end(self, last: bytes) -> None:
+        """Send the rest."""
+        ready, held = self.renaming.piece(last)
+        self.cycle.end(ready + held)
+
+    def offer_chunk(self, chunk: bytes, piece: bytes) -> bool:  # noqa: ARG002 - a RequestCycle's
+        """Have a chunk read like any other piece: it may have to change."""
+        return False
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """Never: see `can_answer`."""
+        raise NotImplementedError
 
 
 class RecordingSink:

@@ -10,10 +10,12 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
+from meshlight.gateway.server.lane import Lane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.protocol import Config, FlowControl
@@ -23,6 +25,8 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the 
 
 IdentifyPeer = Callable[[ssl.SSLObject], str | None]
 """Returns the id of the paired key of a connection, or None if no peer has it."""
+LaneOf = Callable[[str], Lane[Any]]
+"""Returns the lane of a peer, by its id."""
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +36,12 @@ class _LanProtocol(ClientConnection):
 
     has_key = True  # a paired one: any other is aborted
 
-    def __init__(self, config: Config, server_state: GatewayState, identify: IdentifyPeer) -> None:
+    def __init__(
+        self, config: Config, server_state: GatewayState, identify: IdentifyPeer, lane_of: LaneOf | None
+    ) -> None:
         super().__init__(config, server_state, {})
         self._identify = identify
+        self._lane_of = lane_of
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection of a peer; any other is aborted before a byte of it is read."""
@@ -46,6 +53,8 @@ class _LanProtocol(ClientConnection):
             transport.abort()
             return
         self.app_state = {"peer": peer}
+        if self._lane_of is not None:
+            self._lane = self._lane_of(peer)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -58,9 +67,16 @@ class _LanGateway(GatewayServer):
     """The gateway's server with TLS and connections of peers."""
 
     def __init__(
-        self, app: ASGIApp, tls: ssl.SSLContext, identify: IdentifyPeer, ending: Hook, limits: Limits
+        self,
+        app: ASGIApp,
+        tls: ssl.SSLContext,
+        identify: IdentifyPeer,
+        ending: Hook,
+        limits: Limits,
+        lane_of: LaneOf | None,
     ) -> None:
         super().__init__(app, limits=limits, ending=ending)
+        self._lane_of = lane_of
         self._tls = tls
         self._identify = identify
         self._acceptors: list[TlsAcceptor] = []
@@ -77,7 +93,7 @@ class _LanGateway(GatewayServer):
         await super().shutdown(sockets)
 
     def _connect(self) -> ClientConnection:
-        return _LanProtocol(self.config, self.server_state, self._identify)
+        return _LanProtocol(self.config, self.server_state, self._identify, self._lane_of)
 
     def cut(self, peer: str) -> None:
         """Close every connection of a peer."""
@@ -95,10 +111,20 @@ def everywhere(port: int) -> list[socket.socket]:
 
 
 class LanServer:
-    """Opens and closes the LAN listener while the service runs; it serves `app`, whose streams `ending` ends."""
+    """Opens and closes the LAN listener while the service runs; it serves `app`, whose streams `ending` ends.
 
-    def __init__(self, app: ASGIApp, ending: Hook, limits: Limits = DEFAULT_LIMITS) -> None:
+    `lane_of` returns the lane of a peer, by its id.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        ending: Hook,
+        limits: Limits = DEFAULT_LIMITS,
+        lane_of: LaneOf | None = None,
+    ) -> None:
         self._limits = limits
+        self._lane_of = lane_of
         self._app = app
         self._ending = ending
         self._gateway: _LanGateway | None = None
@@ -116,7 +142,7 @@ class LanServer:
         self._requested_port = port
         sockets = everywhere(port)
         self.port = int(sockets[0].getsockname()[1])
-        self._gateway = _LanGateway(self._app, tls, identify, self._ending, self._limits)
+        self._gateway = _LanGateway(self._app, tls, identify, self._ending, self._limits, self._lane_of)
         self._serving = asyncio.create_task(self._gateway.serve(sockets))
         await self._gateway.ready.wait()
         log.info("Listening for peers on port %d.", self.port)

@@ -88,7 +88,7 @@ class Ollama:
         if operation is not None:
             expect("POST", scope, target)
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
-            return inbound if guest is not None else await self._own_request(snapshot, inbound)
+            return inbound if guest is not None else await self._own_request(inbound)
         if guest is not None:
             raise NotFound("Peers find the models at /peer/catalog.")
         if target in _LISTS:
@@ -116,9 +116,26 @@ class Ollama:
             f"There is no {target[:200]} here.", "Use /api/chat, /api/generate, /api/tags or /api/show."
         )
 
-    async def _own_request(self, snapshot: Snapshot, inbound: InferenceRequest) -> InferenceRequest | bytes:
+    def at_once(self, inbound: InferenceRequest) -> InferenceRequest | None:
+        """Return what `answer` makes of a request of this machine's; None for one that only loads or unloads a model.
+
+        Raises ModelNotFound or BadRequest.
+        """
+        made, local_model = self._named(inbound)
+        if local_model is not None and self._local is not None and self._local.is_without_prompt(made):
+            return None
+        return made
+
+    async def _own_request(self, inbound: InferenceRequest) -> InferenceRequest | bytes:
         """Return a request of this machine's, or the answer to one that only loads or unloads a model."""
-        asked = inbound.head.model
+        made, local_model = self._named(inbound)
+        if local_model is not None and self._local is not None and self._local.is_without_prompt(made):
+            return await self._local.without_prompt(made, local_model)
+        return made
+
+    def _named(self, inbound: InferenceRequest) -> tuple[InferenceRequest, str | None]:
+        """Return a request as it is meant: which model, and for how long; that model if this machine has it."""
+        snapshot, asked = self._registry.snapshot, inbound.head.model
         model, backends = resolve(snapshot, asked)
         if not backends and (found := resolve(snapshot, without_hub(asked)))[1]:
             model, backends = found
@@ -127,11 +144,7 @@ class Ollama:
             raise _missing(snapshot, asked)
         if (keep_alive_s := read_keep_alive(inbound.body)) is not None:
             inbound = replace(inbound, keep_alive_s=keep_alive_s)
-        if self._local is not None and LOCAL_ID in backends:
-            answer = await self._local.without_prompt(inbound, model)
-            if answer is not None:
-                return answer
-        return inbound
+        return inbound, model if LOCAL_ID in backends else None
 
     async def _show(self, snapshot: Snapshot, name: str, body: bytes) -> bytes:
         model, backends = resolve(snapshot, name)

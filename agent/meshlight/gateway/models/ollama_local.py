@@ -116,14 +116,16 @@ class OllamaLocal:
             found[view.id] = entry
         return found
 
-    async def without_prompt(self, inbound: InferenceRequest, model: str) -> bytes | None:
-        """Load or unload a model, which is what a request without a prompt means; None for one with a prompt.
+    def is_without_prompt(self, inbound: InferenceRequest) -> bool:
+        """Whether a request has no prompt: it means to load a model, or to unload it."""
+        return len(inbound.body) <= BARE_MAX and _is_bare(inbound)
+
+    async def without_prompt(self, inbound: InferenceRequest, model: str) -> bytes:
+        """Load or unload a model for a request without a prompt, and return the answer.
 
         Raises Conflict for one that answers now or can't fit, EveryRouteDown for one that can't be loaded.
         """
         kind: Literal["chat", "generate"] = "chat" if inbound.operation == "api/chat" else "generate"
-        if len(inbound.body) > BARE_MAX or not _is_bare(inbound):
-            return None
         view = self._local.model(model)
         keep_alive_s = inbound.keep_alive_s
         if keep_alive_s == 0:

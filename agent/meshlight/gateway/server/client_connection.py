@@ -101,7 +101,11 @@ class ClientConnection(HttpToolsProtocol):
         self._from_start = b""
         """What is being parsed, until the first head in it has been read."""
         self._held: tuple[Lane[Any], LaneHead, RequestCycle] | None = None
-        """A request for the lane whose body is being parsed."""
+        """A request for the lane whose body has not all come."""
+        self._unparsed: list[bytes] = []
+        """The head of the held request and what has come of its body, if the parser has not seen them."""
+        self._missing = 0
+        """Bytes of that body that are still to come."""
         self._is_upgrading = False
         self._has_encoding = False
         self._method = ""
@@ -131,7 +135,8 @@ class ClientConnection(HttpToolsProtocol):
         self._deadline.close()
         for cycle in self._unfinished():
             cycle.client_left()
-        self._running = self._newest = None
+        self._running = self._newest = self._held = None
+        self._unparsed = []
         self._waiting.clear()
         self.disconnect.fire()
         self.flow.resume_writing()
@@ -154,6 +159,9 @@ class ClientConnection(HttpToolsProtocol):
                 return
             if self._lane is not None and self._takes_lane(self._lane, data):
                 return
+        elif self._unparsed and self._held is not None:
+            self._add(data, *self._held)
+            return
         self._feed(data)
         self._from_start = b""
         if self._held is not None:
@@ -187,6 +195,10 @@ class ClientConnection(HttpToolsProtocol):
         end = data.find(b"\r\n\r\n")
         head = lane.find(data, end)
         if head is None:
+            begun = lane.find_begun(data, end)
+            if begun is not None and not self.transport.is_closing():
+                self._hold(lane, begun[0], data[: end + 4], data[end + 4 :], begun[1])
+                return True
             self._from_start = data
             return False
         if self.transport.is_closing():
@@ -199,15 +211,49 @@ class ClientConnection(HttpToolsProtocol):
         self._deadline.lift()
         return True
 
+    def _hold(self, lane: Lane[Any], head: LaneHead, start: bytes, body: bytes, missing: int) -> None:
+        """Wait for the rest of a body, whose head needs no parser."""
+        cycle = RequestCycle(head.scope, self, keep_alive=True, expects_continue=False)
+        self._running = cycle
+        self._held = lane, head, cycle
+        self._unparsed = [start, body] if body else [start]
+        self._missing = missing
+        self._stage = Stage.BODY
+        self._count_in(head)
+        self._deadline.due_in(self.limits.body_idle_s)
+
+    def _add(self, data: bytes, lane: Lane[Any], head: LaneHead, cycle: RequestCycle) -> None:
+        """Add to the body of the held request; once it is whole, answer it, without a task if that is possible."""
+        self._unparsed.append(data)
+        self._missing -= len(data)
+        if self._missing > 0:
+            self._deadline.due_in(self.limits.body_idle_s)
+            return
+        start, *body = self._unparsed
+        self._held, self._unparsed, self._stage = None, [], Stage.BETWEEN
+        if self._missing == 0 and cycle.keep_alive and not self.transport.is_closing():
+            cycle.more_body = False
+            if self._begin_in_lane(lane, head, b"".join(body), cycle):
+                self._deadline.lift()
+                return
+        self._running = None
+        self._feed(b"".join((start, *body)))
+        started: RequestCycle | None = self._running
+        if started is not None and not cycle.keep_alive:
+            started.keep_alive = False
+
     def _decide(self, lane: Lane[Any], head: LaneHead, cycle: RequestCycle) -> None:
-        """Answer a request whose head was read just now without a task, if its body has come as a whole."""
+        """Answer a request whose head was parsed without a task, if its body has come as a whole."""
+        is_alone = cycle.keep_alive and not (
+            self._waiting or self._ignores_input or self.transport.is_closing()
+        )
+        if cycle.more_body and cycle is self._running and is_alone and _length(cycle) <= AHEAD_BYTES:
+            self._count_in(head)
+            return
         self._held = None
         if cycle is not self._running:  # it was refused
             return
-        is_alone = not (
-            cycle.more_body or self._waiting or self._ignores_input or self.transport.is_closing()
-        )
-        if not is_alone or not self._begin_in_lane(lane, head, cycle.body(), cycle):
+        if cycle.more_body or not is_alone or not self._begin_in_lane(lane, head, cycle.body(), cycle):
             self._start(cycle)
         elif self._newest is cycle:
             self._newest = None
@@ -216,11 +262,17 @@ class ClientConnection(HttpToolsProtocol):
         if not lane.begin(head, body, cycle, self):
             return False
         if not self.has_key:
-            if head.shows_key:
-                self.show_key()
-            else:
-                self.server_state.admission.request_started(self)
+            self._count_in(head)
         return True
+
+    def _count_in(self, head: LaneHead) -> None:
+        """Have the admission know of a request that the guard has let through."""
+        if self.has_key:
+            return
+        if head.shows_key:
+            self.show_key()
+        else:
+            self.server_state.admission.request_started(self)
 
     def carry_on(self, cycle: RequestCycle, app: ASGIApp) -> None:
         """Answer a request in a task."""
@@ -471,6 +523,11 @@ class ClientConnection(HttpToolsProtocol):
             self._deadline.due_in(self.limits.body_idle_s)  # it is us who do not read
         else:
             self._refuse(plain(408, "request_timeout", "The request came too slowly."))
+
+
+def _length(cycle: RequestCycle) -> int:
+    """Return the length of a body as its head announces it, which is known to do so."""
+    return int(dict(cycle.scope["headers"])[b"content-length"])
 
 
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})

@@ -43,6 +43,9 @@ class Lane(Protocol[H]):
         None while the lane is switched off, from both this and `look_at`.
         """
 
+    def find_begun(self, data: bytes, end: int) -> tuple[H, int] | None:
+        """Return such a head if its body is not all there, and how many bytes of it are still to come."""
+
     def look_at(self, scope: Scope, data: bytes) -> H | None:
         """Return the head that the parser has read from the beginning of `data`, if it is one for the lane."""
 

@@ -201,6 +201,11 @@ class RequestCycle:
         """Whether what is sent now leaves at once."""
         return not (self._connection.flow.write_paused or self.disconnected)
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether a whole answer leaves at once, on a connection that stays open."""
+        return self.keep_alive and not (self._connection.flow.write_paused or self.disconnected)
+
     def start(self, status: int, headers: Headers) -> bytes:
         """Send the head, and return it."""
         return self._send_head(status, headers)
