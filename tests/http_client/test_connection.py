@@ -163,9 +163,16 @@ HEADS = [
     b"HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 12\r\nx-a:  b \r\n\r\nhello, world",
     b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\nx",
     b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nproxy-connection: close\r\ncontent-length: 1\r\n\r\nx",
     b"HTTP/1.1 201 Made\r\ncontent-length: 1\r\n\r\nx",
     b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\nx",
 ]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_same_answer_again_is_read_the_same(head: bytes) -> None:
+    heads = KnownHeads()
+    assert listen([head], heads=heads) == listen([head], heads=heads) == listen([head])
 
 
 @settings(max_examples=300, deadline=None)

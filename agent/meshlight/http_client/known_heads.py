@@ -18,7 +18,8 @@ _LENGTH_LINE = b"\r\ncontent-length: "
 _DIGITS_MAX = 6
 _ZERO = ord("0")
 _STATUS = b"HTTP/1.1 200 "
-_ODD = frozenset({b"transfer-encoding", b"connection", b"trailer", b"upgrade"})
+_ODD = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"trailer", b"upgrade"})
+"""Headers of which the parser makes more than a line: the framing, or whether the connection stays open."""
 _OPEN = (b"connection", b"keep-alive")
 
 

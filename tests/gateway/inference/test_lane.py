@@ -1,6 +1,7 @@
 """What is answered in the lane, what is left to a task from where it is, and what never enters it."""
 
 import asyncio
+import gc
 import json
 import socket
 import sys
@@ -277,6 +278,25 @@ async def test_a_head_that_no_other_is_like_is_not_remembered(gateway: LocalGate
     assert numbers(gateway) == (3 + HEADS_MAX + 3, 0)
     assert known == 0
     assert len(lane_of(gateway).heads) <= HEADS_MAX
+
+
+async def test_nothing_of_a_request_stays(gateway: LocalGateway, client: Client) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for number in range(3):
+            await client.ask(f"x-app: {number}")
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(20):
+                await client.ask(f"traceparent: {number}")
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
+    assert numbers(gateway) == (22, 0)
+    heads = lane_of(gateway).heads.values()
+    assert heads
+    assert not any(head.scope["extensions"] for head in heads)
 
 
 async def test_settings_are_those_in_force(gateway: LocalGateway, client: Client) -> None:

@@ -1,6 +1,7 @@
 """A deadline that is moved often and missed once."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -107,3 +108,18 @@ def test_a_closed_deadline_leaves_no_timer(watched: Watched) -> None:
     watched.loop.turn(100)
 
     assert watched.missed == []
+
+
+def test_once_closed_it_holds_nobody() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.deadline = Deadline(cast("asyncio.AbstractEventLoop", Loop()), self.missed)
+
+        def missed(self) -> None:
+            raise AssertionError
+
+    owner = Owner()
+    deadline, alive = owner.deadline, weakref.ref(owner)
+    deadline.close()
+    del owner
+    assert alive() is None

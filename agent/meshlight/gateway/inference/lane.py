@@ -198,7 +198,9 @@ class Lane:
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
             return None
-        head = KnownHead({**scope, "headers": tuple(scope["headers"]), "state": {}}, operation)
+        # Without what belongs to this one request, which would stay as long as the head does.
+        own: Scope = {"headers": tuple(scope["headers"]), "state": {}, "extensions": {}}
+        head = KnownHead({**scope, **own}, operation)
         head.settings, head.shows_key = settings, shows_key
         end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
         found = without_length(data, end)

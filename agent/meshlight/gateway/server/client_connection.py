@@ -19,7 +19,7 @@ import httptools
 
 from meshlight.gateway.errors import ErrorResponse, plain
 from meshlight.gateway.server.admission import CONNECTION, ConnectionAdmission
-from meshlight.gateway.server.asgi import ASGIApp
+from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.deadline import Deadline
 from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.lane import Lane, LaneHead
@@ -255,7 +255,9 @@ class ClientConnection(HttpToolsProtocol):
             return
         if cycle.more_body or not is_alone or not self._begin_in_lane(lane, head, cycle.body(), cycle):
             self._start(cycle)
-        elif self._newest is cycle:
+            return
+        cycle.scope = head.scope  # its own one holds it, in a circle that only `run` would open
+        if self._newest is cycle:
             self._newest = None
 
     def _begin_in_lane(self, lane: Lane[Any], head: LaneHead, body: bytes, cycle: RequestCycle) -> bool:
@@ -367,7 +369,7 @@ class ClientConnection(HttpToolsProtocol):
             return
         self._stage = Stage.BODY
         path = raw_path.decode("ascii")
-        self.scope = {
+        scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": version,
@@ -383,16 +385,16 @@ class ClientConnection(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         cycle = RequestCycle(
-            self.scope,
+            scope,
             self,
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
         extensions: Any = {DISCONNECT: self.disconnect, OFFER: cycle.offer, CONNECTION: self}
-        self.scope["extensions"] = extensions
+        scope["extensions"] = extensions
         self._newest = cycle
         lane, data, self._from_start = self._lane, self._from_start, b""
-        if lane is not None and data and (head := lane.look_at(cycle.scope, data)) is not None:
+        if lane is not None and data and (head := lane.look_at(scope, data)) is not None:
             self._running = cycle
             self._held = lane, head, cycle
         elif self._running is None:

@@ -37,8 +37,9 @@ class Deadline:
         self._when = math.inf
 
     def close(self) -> None:
-        """Have no deadline any more, and cancel the timer."""
+        """Have no deadline any more, and let go of the timer and of who waited for it."""
         self._when = math.inf
+        self._missed = _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,3 +57,7 @@ class Deadline:
         else:
             self._when = math.inf
             self._missed()
+
+
+def _nobody() -> None:
+    """Miss nothing: the deadline is closed."""

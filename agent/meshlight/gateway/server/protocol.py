@@ -8,7 +8,7 @@ from typing import Any
 import httptools
 from msgspec import Struct
 
-from meshlight.gateway.server.asgi import ASGIApp, Scope
+from meshlight.gateway.server.asgi import ASGIApp
 
 HIGH_WATER_LIMIT = 65_536
 """Bytes of a request's body that wait for the application before no more are read."""
@@ -82,7 +82,6 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
     flow: FlowControl
     url: bytes
     headers: list[tuple[bytes, bytes]]
-    scope: Scope
 
     def __init__(
         self,
