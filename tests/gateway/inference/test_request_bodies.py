@@ -34,6 +34,8 @@ def test_model_and_stream_are_read_and_the_rest_is_left_alone() -> None:
         (b"", "not the JSON"),
         (b"[]", "not the JSON"),
         (b'{"model": 7}', "not the JSON"),
+        (b'{"model": "\xff"}', "not the JSON"),
+        (b'{"model": "\\ud83d"}', "not the JSON"),
         (b'{"model": "m"', "not the JSON"),
         (b'\xef\xbb\xbf{"model": "m"}', "not the JSON"),
         (b'["\\ud83d"]', "not the JSON"),

@@ -129,3 +129,31 @@ async def test_waits_of_the_same_second_share_a_timer_and_each_has_its_own_time(
         timer.end()
     assert not wait.loop.armed
     assert not wait.waiting
+
+
+async def test_a_look_that_fails_does_not_end_those_of_the_others() -> None:
+    loop, looks = Loop(), []
+    timers = FirstByteTimers(loop)
+
+    class Late:
+        leaves = None
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def check(self) -> None:
+            looks.append(self.name)
+            if self.name == "bad":
+                raise ValueError("no look")
+
+        def fire(self, cause: Cause) -> None:
+            raise AssertionError(cause)
+
+    timers.add(Late("bad"), loop())
+    loop.pass_time(0.5)
+    timers.add(Late("young"), loop())
+    with pytest.raises(ValueError, match="no look"):
+        loop.pass_time(0.5)
+    loop.pass_time(0.5)
+    assert looks == ["bad", "young"]
+    assert not timers.waits

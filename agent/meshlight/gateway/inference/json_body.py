@@ -124,7 +124,7 @@ def _read_any(body: bytes) -> Fields:
         check_spelling(names, _DECIDING, _USUAL)
     try:
         model = _value.decode(fields.get("model", b"null"))
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise no_object(f"{error} - at `$.model`") from None
     return Fields(model, _is_true(fields.get("stream")), _is_true(fields.get("store")), names)
 

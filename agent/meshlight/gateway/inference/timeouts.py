@@ -113,14 +113,18 @@ class FirstByteTimers:
 
     def _check(self) -> None:
         waits, now = self.waits, self.loop.time()
-        while waits:
-            wait, since = next(iter(waits.items()))
-            if now - since + _SLACK_S < PROBE_AFTER_S:
-                self.loop.call_later(since + PROBE_AFTER_S - now, self._check)
-                return
-            del waits[wait]
-            wait.check()
         self._is_set = False
+        late: list[Checked] = []
+        # One look over all: taking the first of a dict again and again passes by all that were taken before.
+        for wait, since in waits.items():
+            if now - since + _SLACK_S < PROBE_AFTER_S:
+                self._is_set = True
+                self.loop.call_later(since + PROBE_AFTER_S - now, self._check)
+                break
+            late.append(wait)
+        for wait in late:
+            if waits.pop(wait, None) is not None:
+                wait.check()
 
     def fell(self, where: tuple[str, str]) -> None:
         """End the waits of the lane at a backend and place."""
