@@ -724,7 +724,9 @@ async def test_a_request_in_the_lane_ends_before_the_service_does() -> None:
         assert tally(gateway) == (2, 2, 0, 0)
 
 
-async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends() -> None:
+async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with HeldEngine("a") as engine:
         stack = AsyncExitStack()
         gateway = await stack.enter_async_context(running(None, limits=Limits(drain_s=0.05)))
@@ -733,6 +735,7 @@ async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends() 
         await held_in_lane(gateway, client, engine)
         async with asyncio.timeout(WAIT_S):
             await stack.aclose()
+        assert "1 requests were still running" in caplog.text
         assert tally(gateway) == (2, 1, 0, 1)
         await client.close()
 

@@ -71,7 +71,7 @@ class Stage(Enum):
 
 
 class ClientConnection(HttpToolsProtocol):
-    """uvicorn's connection with deadlines, limits and a notification when the client disconnects.
+    """A connection with deadlines, limits and a notification when the client disconnects.
 
     One timer per connection: deadlines are moved by writing a number, and the timer checks it when it fires.
     """
@@ -87,7 +87,6 @@ class ClientConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = httptools.HttpRequestParser(self)  # uvicorn's reads on after `Connection: close`
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
         self.disconnect = DisconnectListeners()
@@ -176,6 +175,11 @@ class ClientConnection(HttpToolsProtocol):
             self.transport.close()
         else:
             last.keep_alive = False
+
+    @property
+    def unanswered(self) -> int:
+        """The number of its requests whose answer is not complete yet."""
+        return len(self._unfinished())
 
     def show_key(self) -> None:
         """Be one of the connections that stay open from now on."""

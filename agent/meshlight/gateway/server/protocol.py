@@ -102,6 +102,11 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
         self.scheme = "http"
         self.expect_100_continue = False
 
+    @property
+    @abstractmethod
+    def unanswered(self) -> int:
+        """The number of its requests whose answer is not complete yet."""
+
     @abstractmethod
     def shutdown(self) -> None:
         """Close as soon as the running request is answered; the server is stopping."""

@@ -105,7 +105,10 @@ class GatewayServer:
                 if state.tasks and not self._must_end:
                     await asyncio.wait([*state.tasks])
         except TimeoutError:
-            log.warning("%d requests were still running and are cut off.", len(state.tasks))
+            running = sum(
+                connection.unanswered for connection in state.connections
+            )  # in the lane or by a task
+            log.warning("%d requests were still running and are cut off.", max(running, len(state.tasks)))
 
     def _connect(self) -> ClientConnection:
         return ClientConnection(self.config, self.server_state, {})
