@@ -105,9 +105,7 @@ class GatewayServer:
                 if state.tasks and not self._must_end:
                     await asyncio.wait([*state.tasks])
         except TimeoutError:
-            running = sum(
-                connection.unanswered for connection in state.connections
-            )  # in the lane or by a task
+            running = sum(connection.unanswered for connection in state.connections)
             log.warning("%d requests were still running and are cut off.", max(running, len(state.tasks)))
 
     def _connect(self) -> ClientConnection:
