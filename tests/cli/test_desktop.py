@@ -67,6 +67,11 @@ def test_the_command_of_the_entry_says_where_the_page_is_if_there_is_no_screen(t
     try:
         done = subprocess.run(program("desktop"), capture_output=True, text=True, check=False, env=environ)
         assert (done.returncode, done.stderr) == (0, "")
+        assert (
+            "MESHLIGHT_TRAY says. Meshlight runs in the background. End it with: meshlight quit"
+            in done.stdout
+        )
+        assert f"http://127.0.0.1:{home.port}/?code=" in done.stdout
         assert home.answers()
     finally:
         end_all(Paths.here({"MESHLIGHT_HOME": str(tmp_path)}), stop_service_unit=lambda: None)

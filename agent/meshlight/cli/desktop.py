@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from meshlight.cli.start import start_service
-from meshlight.cli.tray import NoTrayIcon, run_tray, tray_icon
+from meshlight.cli.tray import NoTrayIcon, link_of_running, run_tray, tray_icon
 from meshlight.desktop.system.menu_entry import menu_entry_here
 from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.screen import has_screen
 from meshlight.desktop.system.url_handler import link_handler_here
 from meshlight.domain.errors import BadRequest, MeshlightError
 from meshlight.storage.paths import Paths
@@ -40,8 +41,12 @@ def desktop(ctx: click.Context, *, install: bool, remove: bool) -> None:
     paths = Paths.here()
     try:
         ctx.exit(run_tray(paths, [], lambda on_action: tray_icon(on_action, 0.0), opens_window=True))
-    except NoTrayIcon:
+    except NoTrayIcon as why:
         start_service(paths)
+        click.echo(f"{why} Meshlight runs in the background. End it with: meshlight quit")
+        if not has_screen():
+            click.echo(f"This link opens its page once, within a minute:\n{link_of_running(paths)}")
+            return
     start_detached(program("window", windowed=True))
 
 

