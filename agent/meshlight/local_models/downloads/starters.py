@@ -64,7 +64,7 @@ TINY = Starter(
     # The sampling is its maker's; it repeats itself for ever without a penalty and an end. Two threads wait for each
     # other at each of its tiny layers: on a busy machine, one is ten times as fast, and it is fast enough everywhere.
     args=(
-        *("--temp", "0.2", "--top-p", "0.9", "--repeat-penalty", "1.1"),
+        *("--temp", "0.2", "--top-p", "0.9", "--repeat-penalty", "1.1", "--repeat-last-n", "16"),
         *("--predict", "512", "--threads", "1"),
     ),
 )
