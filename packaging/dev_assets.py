@@ -13,6 +13,7 @@ import click
 
 from meshlight import __version__
 from meshlight.cli.app import SECTIONS, commands
+from meshlight.cli.link import LINK_COMMAND
 from meshlight.desktop.system.menu_entry import FreedesktopMenuEntry
 from meshlight.desktop.system.systemd_unit import UNIT, unit_text
 from meshlight.desktop.system.url_handler import FILE, handler_text
@@ -39,7 +40,7 @@ def write(folder: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     FreedesktopMenuEntry(folder / "share", [PROGRAM, "desktop"], lambda _: None).switch(on=True)
-    handler = handler_text([PROGRAM, "link", "--"])
+    handler = handler_text([PROGRAM, *LINK_COMMAND])
     (folder / "share" / "applications" / FILE).write_text(handler, encoding="utf-8")
 
 

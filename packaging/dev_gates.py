@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import dev_engines
@@ -19,8 +20,13 @@ import dev_wheel
 from dev_suite import Suite
 from dev_venv import ROOT, VENV, Failure, python
 
+TESTS = "pytest"
 CONCISE = ("--output-format", "concise", ".")  # one line for each finding
 SHOWN_LINES = 200  # of a failed gate
+AT_ONCE = 2
+"""Gates that run beside each other; most are one process, and the tests wait for browsers and timers."""
+BEHIND_TESTS = 5
+"""How nice the other gates are, so that a test is not late because of them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ def run(*, strict: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int
     dev_venv.ensure(dev_tools=True)
     _provide({gate.name for gate in gates}, strict=strict)
     started = time.monotonic()
-    failed = [gate.name for gate in gates if not _pass(gate)]
+    failed = pass_all(gates)
     print(
         f"\n{len(gates)} gates in {time.monotonic() - started:.0f} s: "
         + (f"FAILED {', '.join(failed)}" if failed else "all ok")
@@ -115,17 +121,36 @@ def _gates(tests: Suite) -> list[Gate]:
         *gates,
         Gate("resolve", dev_uv.unresolved),
         Gate("wheel", dev_wheel.fault),
-        Gate("pytest", tests.check),
+        Gate(TESTS, tests.check),
     ]
+
+
+def pass_all(gates: Sequence[Gate]) -> list[str]:
+    """Run the gates, two at once, the tests beside all others; returns the names of those that failed."""
+    tests = [gate for gate in gates if gate.name == TESTS]
+    with ThreadPoolExecutor(AT_ONCE - len(tests), initializer=_step_back) as pool:
+        others = {gate.name: pool.submit(_pass, gate) for gate in gates if gate not in tests}
+        passed = {gate.name: _pass(gate) for gate in tests}
+        passed |= {name: other.result() for name, other in others.items()}
+    return [gate.name for gate in gates if not passed[gate.name]]
+
+
+def _step_back() -> None:
+    """Let the programs that this thread starts give way to others; only on Linux is that a thread's own."""
+    if sys.platform == "linux":
+        os.nice(BEHIND_TESTS)
 
 
 def _pass(gate: Gate) -> bool:
     """Run one gate and print its line, after its output if it failed."""
     started = time.monotonic()
-    fault = gate.check()
-    if fault is not None:
-        print(f"\n── {gate.name} ──\n{fault}")
-    print(f"{'ok    ' if fault is None else 'FAILED'}  {gate.name:<14}{time.monotonic() - started:7.1f} s")
+    try:
+        fault = gate.check()
+    except Failure as failure:  # of its own means, uv for example: the other gates still count
+        fault = str(failure)
+    report = "" if fault is None else f"\n── {gate.name} ──\n{fault}\n"
+    took_s = time.monotonic() - started
+    print(f"{report}{'ok    ' if fault is None else 'FAILED'}  {gate.name:<14}{took_s:7.1f} s")
     return fault is None
 
 
@@ -168,7 +193,7 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
     What is missing ends a strict run (raises Failure) and is told as a note in others.
     """
     names = set(names)
-    has_browser_tests = "pytest" in names and _has_browser_tests()
+    has_browser_tests = TESTS in names and _has_browser_tests()
     wanted = []
     if names & {"prettier", "tsc", "node"} or has_browser_tests:
         wanted.append(dev_system.NODE)
@@ -178,12 +203,12 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
         wanted.append(dev_system.CHROMIUM)
         if sys.platform == "linux":
             wanted.append(dev_system.WEBDRIVER)
-    if "pytest" in names and sys.platform == "linux":
+    if TESTS in names and sys.platform == "linux":
         wanted.extend((*dev_system.TRAY, dev_system.IPROUTE, dev_system.NSIS, dev_system.SEVEN_ZIP))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()
-    if "pytest" in names:
+    if TESTS in names:
         missing += _provide_engines(strict=strict)
     if missing and strict:
         raise Failure("\n".join(missing))

@@ -17,9 +17,9 @@ from dev_venv import ROOT, VENV, python
 LONGEST_RUN_S = 40 * 60
 """A run that takes longer hangs; a machine with half its speed taken by other work needs about 20 minutes."""
 WORKERS = 2
-"""Files run in parallel, beside those of ASIDE: most tests wait for processes, browsers and timers."""
-ASIDE = "tests/netns"
-"""These mostly wait for a network of their own: one process beside the others, without coverage."""
+"""Files run in parallel, beside the untraced ones: most tests wait for processes, browsers and timers."""
+UNTRACED = "mark.untraced"
+"""What a test file says that has tests to run without coverage: in one process, beside the others."""
 SLOWEST = 25
 MOST_TRIED_AGAIN = 10
 """So few failed tests are run once more by themselves; more of them are no accident of a busy machine."""
@@ -27,7 +27,8 @@ TESTS_FAILED = "Tests failed, or too little is covered; pytest's words are above
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
 WITH_FILES = ("-o", "junit_family=xunit1")  # the report with the file of each test
-PARALLEL = (f"--numprocesses={WORKERS}", "--dist=loadfile")
+PARALLEL = (f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")
+"""In the order of tests/conftest.py; by itself xdist begins with the files of the most tests, which are quick."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,17 @@ class Suite:
     def check(self) -> str | None:
         """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
 
-        A run of everything is two: with coverage, files in parallel; then, without it, the tests marked `untraced`,
-        which measure time. A run with the caller's own arguments is one without coverage, for a part of the tests
-        covers a part of the code.
+        A run of everything is two, beside each other: with coverage, files in parallel; without it, one after the
+        other, the tests marked `untraced`. A run with the caller's own arguments is one without coverage, for a
+        part of the tests covers a part of the code.
         """
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
             aside = Aside(self._run)
             faults = [
-                self._run(
-                    ["--cov", "--cov-report=term", "-m", "not untraced", f"--ignore={ASIDE}", *PARALLEL]
-                ),
+                self._run(["--cov", "--cov-report=term", "-m", "not untraced", *PARALLEL]),
                 aside.end(),
-                self._run(["--no-cov", "-m", "untraced", "-q", f"--ignore={ASIDE}"], may_be_empty=True),
             ]
             if any(faults):
                 faults = self._tried_again(faults)
@@ -148,11 +146,19 @@ class Aside:
         self._thread.join()
         with self._output:
             self._output.seek(0)
-            print(f"\n── {ASIDE}, beside the others ──\n{self._output.read().strip()}")
+            print(f"\n── without coverage, beside the others ──\n{self._output.read().strip()}")
         return self._fault
 
     def _go(self, run: Callable[..., str | None]) -> None:
-        self._fault = run(["--no-cov", "-q", ASIDE], may_be_empty=True, output=self._output)
+        # Only the files that say so: to read all others takes pytest half a minute.
+        words = ["--no-cov", "-q", "-m", "untraced", *untraced_files()]
+        self._fault = run(words, may_be_empty=True, output=self._output)
+
+
+def untraced_files() -> list[str]:
+    """Return the test files that have tests marked `untraced`."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file) for file in files if UNTRACED in file.read_text(encoding="utf-8")]
 
 
 def counted(junit: str) -> Count:

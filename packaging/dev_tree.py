@@ -26,7 +26,7 @@ UNUSED_RECORDS = ("RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
 UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyi", ".pyx", ".pyc"})
 LAUNCHER = """\
 #!/{prefix}/bin/python3 -sP
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 
 main()
 """

@@ -15,6 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
+LEFT_OUT = frozenset(
+    {
+        "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__",
+        # Common in containers: each process that a test starts would compile all of Meshlight, half of its start.
+        "PYTHONDONTWRITEBYTECODE",
+    }
+)  # fmt: skip
+"""Variables that the programs of an environment do not inherit."""
 NO_NETWORK = (
     "Temporary failure in name resolution",
     "Name or service not known",
@@ -39,9 +47,7 @@ def python_of(venv: Path) -> Path:
 
 def environment(venv: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables for programs of `venv`: its programs first, nothing of another Python."""
-    variables = {
-        k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}
-    }
+    variables = {k: v for k, v in os.environ.items() if k not in LEFT_OUT}
     variables["VIRTUAL_ENV"] = str(venv)
     variables["PATH"] = str(python_of(venv).parent) + os.pathsep + variables.get("PATH", "")
     variables["PIP_USER"] = "0"  # a user-wide `user = true` would refuse to install here

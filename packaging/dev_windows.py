@@ -31,7 +31,7 @@ DOWNLOAD_S = 120.0
 LAUNCHERS = "distlib==0.4.4"
 PROGRAMS = {"meshlight.exe": ("t64.exe", "python.exe"), "meshlightw.exe": ("w64.exe", "pythonw.exe")}
 """Each program with the launcher that it is made of, and the Python that it starts."""
-START = "from meshlight.cli.app import main\n\nmain()\n"
+START = "from meshlight.cli.entry import main\n\nmain()\n"
 SITE = Path("app") / "Lib" / "site-packages"
 
 

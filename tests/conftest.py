@@ -17,7 +17,8 @@ hypothesis.settings.load_profile("meshlight")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by its folder."""
+    """Mark what is slow by its folder, and put it first: files run in parallel, and a long one must not end alone."""
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in SLOW:
             item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -1,6 +1,6 @@
 """`python -m meshlight` does the same as the `meshlight` command."""
 
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 
 if __name__ == "__main__":
     main()

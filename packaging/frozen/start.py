@@ -3,7 +3,7 @@
 import os
 import sys
 
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 from meshlight.desktop.system.process import restore_loader_variables
 
 SCHEME = "meshlight:"
@@ -14,7 +14,7 @@ def arguments(words: list[str], *, is_app: bool) -> list[str]:
     if is_app and not words:
         return ["desktop"]
     if is_app and words[0].startswith(SCHEME):
-        return ["link", "--", words[0]]
+        return ["link", "--start", "--", words[0]]
     return words
 
 

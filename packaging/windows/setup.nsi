@@ -91,7 +91,7 @@ Section
   WriteRegStr HKCU "${LINKS}" "" "URL:Meshlight"
   WriteRegStr HKCU "${LINKS}" "URL Protocol" ""
   WriteRegStr HKCU "${LINKS}\DefaultIcon" "" "$INSTDIR\meshlight.ico"
-  WriteRegStr HKCU "${LINKS}\shell\open\command" "" '"$INSTDIR\meshlightw.exe" link -- "%1"'
+  WriteRegStr HKCU "${LINKS}\shell\open\command" "" '"$INSTDIR\meshlightw.exe" link --start -- "%1"'
   WriteRegStr HKCU "${UNINSTALL}" "DisplayName" "Meshlight"
   WriteRegStr HKCU "${UNINSTALL}" "DisplayVersion" "${VERSION}"
   WriteRegStr HKCU "${UNINSTALL}" "DisplayIcon" "$INSTDIR\meshlight.ico"

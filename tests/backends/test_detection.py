@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -10,7 +11,7 @@ from typing import get_args
 import pytest
 
 from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Playback, answer, probe
-from meshlight.backends.detection import PORT_LIMIT_S, UNKNOWN_PAUSE_S, Detector, usual_ports
+from meshlight.backends.detection import PORT_LIMIT_S, UNKNOWN_PAUSE_S, Detector, may_listen, usual_ports
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind
 from meshlight.domain.health import Answered, Refused
@@ -259,3 +260,13 @@ async def test_a_broken_engine_breaks_no_scan(fault: FaultKind) -> None:
         assert [found.url for found in await scanner.scan()] == [good.url]
         await broken.clear()
         assert len(await scanner.scan(force=True)) == 2
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="there a connection to a closed port is refused after seconds"
+)
+def test_a_port_on_which_nobody_listens_is_known_without_a_client() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert may_listen("127.0.0.1", port)
+    assert not may_listen("127.0.0.1", port)

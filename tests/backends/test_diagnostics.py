@@ -9,7 +9,7 @@ from backends.playback import PAGE, Playback, answer, backend, probe, probe_answ
 from meshlight.backends.diagnostics import for_new, not_this_kind, reason
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Reason
-from meshlight.domain.errors import ConnectError, RemoteProtocolError, UpstreamError
+from meshlight.domain.errors import ConnectCause, ConnectError, RemoteProtocolError, UpstreamError
 from meshlight.domain.health import Failed, Limited, Loading, Refused
 
 OLLAMA, LLAMACPP, ANY = KINDS["ollama"], KINDS["llamacpp"], KINDS["openai-compatible"]
@@ -43,6 +43,37 @@ async def test_the_name_does_not_exist() -> None:
     assert found.code == "name-not-found"
     assert "no-such-host.invalid" in found.text
     assert "spelling" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("cause", "text", "fix"),
+    [
+        ("name", "api.openai.com can't be resolved.", "No network?"),
+        ("refused", "Connection refused at api.openai.com:443.", "No network?"),
+        ("timeout", "No connection to api.openai.com:443 within 10 s.", "No network?"),
+        ("unreachable", "api.openai.com:443 can't be reached: no route to that network.", "No network?"),
+        (
+            "tls",
+            "No TLS with api.openai.com:443: its certificate is for another host name.",
+            "Something in between",
+        ),
+        (
+            "tls",
+            "No TLS with api.openai.com:443: its certificate has expired.",
+            "Correct this machine's clock.",
+        ),
+        ("tls", "The CA file /x.pem can't be read: No such file.", "Check the path of the CA file"),
+        ("proxy", "The proxy p:1 refuses.", "What to do there."),
+    ],
+)
+def test_the_address_of_a_known_cloud_is_never_called_wrong(cause: ConnectCause, text: str, fix: str) -> None:
+    error = ConnectError(cause, text, "What to do there.")
+    found = reason(error, backend(KINDS["openai"], "https://api.openai.com"), "OpenAI")
+    assert found.text == text
+    assert found.fix.startswith(fix)
+    own = reason(error, backend(KINDS["openai"], "https://gateway.example"), "OpenAI")
+    assert own.code == found.code
+    assert "No network?" not in own.fix
 
 
 async def test_an_address_that_may_not_be_spoken_to() -> None:

@@ -17,6 +17,11 @@ from bench.subjects import LOAD_CORE, Subject
 from bench.upstream import DELTA
 
 SMALL = '{"model": "m", "messages": [{"role": "user", "content": "Say hello, and keep it short, please."}]}'
+TRANSLATED = (
+    '{"model": "m", "max_tokens": 20,'
+    ' "messages": [{"role": "user", "content": "Say hello, and keep it short, please."}]}'
+)
+"""For `/v1/messages`, at a backend that has chat completions only."""
 STREAM = '{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Say hello."}]}'
 _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
@@ -58,13 +63,20 @@ end
 """What wrk says at its end, in microseconds."""
 
 
-def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: Path) -> Sample:
+def wrk(
+    subject: Subject,
+    connections: int,
+    seconds: float,
+    body: str,
+    folder: Path,
+    path: str = "/v1/chat/completions",
+) -> Sample:
     """Keep `connections` busy for some seconds."""
     script = folder / "post.lua"
     headers = {"content-type": "application/json", **subject.headers}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = '{body}'", *lines, _REPORT]))
-    url = f"{subject.scheme}://127.0.0.1:{subject.port}/v1/chat/completions"
+    url = f"{subject.scheme}://127.0.0.1:{subject.port}{path}"
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
     before = used(*subject.pids) if subject.pids else None
     said = subprocess.run(

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.choice import choice
-from bench.load import SMALL, STREAM, idle, paced, wrk
+from bench.load import SMALL, STREAM, TRANSLATED, idle, paced, wrk
 from bench.neighbours import neighbours
 from bench.quiet import BUSY_CORES, Result, quietly
 from bench.record import RATIOS, compare, load, new_run, save
@@ -26,7 +26,8 @@ from bench.subjects import LOAD_CORE, Subject, haproxy, litellm, meshlight, ngin
 CONNECTIONS = (1, 16, 64, 256)
 PACED = ((64, 20), (1000, 100), (5000, 500))
 """Numbers of streams, and milliseconds between the chunks of each."""
-PARTS = ("json", "stream", "paced", "tls", "peers", "growth", "rest", "choice")
+PARTS = ("json", "stream", "paced", "tls", "peers", "growth", "translated", "rest", "choice")
+HOSTS = tuple(f"127.0.{number // 250}.{number % 250 + 1}" for number in range(500))
 console = Console()
 if not console.is_terminal:
     console = Console(width=140)
@@ -46,11 +47,14 @@ class Turn:
 class Bench:
     """The parts of a run; each measures its rounds, keeps them in `run`, and prints its table."""
 
-    def __init__(self, folder: Path, *, is_quick: bool, with_litellm: bool) -> None:
+    def __init__(
+        self, folder: Path, *, is_quick: bool, with_litellm: bool, seconds: float | None = None
+    ) -> None:
         self.folder = folder
         self.run = new_run()
         self._with_litellm = with_litellm
         self._rounds, self._seconds, self._rest = (1, 2.0, 10.0) if is_quick else (5, 5.0, 30.0)
+        self._seconds = self._seconds if seconds is None else seconds
         self._paced = ((64, 20), (200, 100)) if is_quick else PACED
 
     def whole_answers(self, part: str, body: str) -> None:
@@ -126,9 +130,35 @@ class Bench:
                         meshlight(self.folder, [port], models, name=f"1 backend, {models:,} models")
                     )
                 )
+            subjects.append(
+                stack.enter_context(
+                    meshlight(self.folder, [one], name="500 backends, 500 models", hosts=HOSTS)
+                )
+            )
             subjects.append(stack.enter_context(meshlight(self.folder, crowd, name="50 backends, 1 model")))
             self._load("Growth", subjects, 16, SMALL)
             self._print("Growth", ("cpu_us", "rate", "errors"), base="1 backend, 1 model")
+
+    def translated(self) -> None:
+        """A request of Anthropic's API at a backend that has OpenAI's, beside one that is passed on."""
+        with ExitStack() as stack:
+            port = stack.enter_context(upstream(self.folder))
+            subject = stack.enter_context(meshlight(self.folder, [port], name="passed on"))
+            slow = stack.enter_context(
+                meshlight(self.folder, [port], name="passed on, without uvloop", has_uvloop=False)
+            )
+            title = "Translated, 16 connections"
+            other = stack.enter_context(meshlight(self.folder, [port], name="translated", kind="mlx"))
+            for turn in self._turns([subject, other, slow]):
+                is_translated = turn.subject.name == "translated"
+                body, path = (
+                    (TRANSLATED, "/v1/messages") if is_translated else (SMALL, "/v1/chat/completions")
+                )
+                sample, is_quiet = turn(
+                    lambda s: wrk(s, 16, self._seconds, body, self.folder, path)  # noqa: B023 - called at once
+                )
+                self.run.add(title, turn.subject.name, asdict(sample), is_quiet=is_quiet)
+            self._print(title, ("cpu_us", "rate", "p50_us", "errors"), base="passed on")
 
     def at_rest(self) -> None:
         """Start, and what the service uses while nobody asks: with backends that are probed every 5 s."""
@@ -237,6 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("--litellm", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--seconds", type=float, help="how long each measurement takes (default: 5)")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every round in a file")
     parser.add_argument(
@@ -250,7 +281,9 @@ def main() -> None:
     if parts != ["choice"]:
         _need("nginx", "haproxy", "wrk", "taskset", "openssl")
     with tempfile.TemporaryDirectory(prefix="meshlight-bench-") as folder:
-        bench = Bench(Path(folder), is_quick=arguments.quick, with_litellm=arguments.litellm)
+        bench = Bench(
+            Path(folder), is_quick=arguments.quick, with_litellm=arguments.litellm, seconds=arguments.seconds
+        )
         try:
             for part in parts:
                 _measure(bench, part)
@@ -274,6 +307,8 @@ def _measure(bench: Bench, part: str) -> None:
             bench.one_hop()
         case "growth":
             bench.growth()
+        case "translated":
+            bench.translated()
         case "rest":
             bench.at_rest()
         case _:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,6 +19,10 @@ from msgspec import Struct
 HERE = Path(__file__).parent
 GATEWAY_CORE = 0
 LOAD_CORE = 1
+_WITHOUT_UVLOOP = (
+    "import sys, runpy; sys.modules['uvloop'] = None; runpy.run_module('meshlight', run_name='__main__')"
+)
+"""As on Windows, where there is none."""
 LITELLM_LOCAL = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     # The key below is of no worth and says so; it would refuse to start with it.
@@ -196,20 +201,23 @@ def meshlight(
     settings: str = "",
     scheme: str = "http",
     ca_file: Path | None = None,
+    hosts: Sequence[str] = ("127.0.0.1",),
+    has_uvloop: bool = True,
+    kind: str = "openai-compatible",
 ) -> Iterator[Subject]:
-    """Give it a backend at each of the targets; `settings` are lines of its configuration."""
+    """Give it a backend at each of the targets on each of the hosts; `settings` are lines of its configuration."""
     port = free_port()
     home = folder / f"home-{port}"
     home.mkdir()
     further = f'ca_file = "{ca_file}"\n' if ca_file else ""
     backends = [
-        f'[[backends]]\nname = "bench{n}"\nkind = "openai-compatible"\n'
-        f'url = "{scheme}://127.0.0.1:{target}"\n{further}'
-        for n, target in enumerate(targets)
+        f'[[backends]]\nname = "bench{n}"\nkind = "{kind}"\nurl = "{scheme}://{host}:{target}"\n{further}'
+        for n, (host, target) in enumerate(product(hosts, targets))
     ]
     (home / "config.toml").write_text("\n".join([settings, *backends]))
     key = "ml-benchmark-key-of-no-worth"
-    command = [sys.executable, "-m", "meshlight", "serve", "--port", str(port), "--no-discovery", "--quiet"]
+    command = [sys.executable, *(("-m", "meshlight") if has_uvloop else ("-c", _WITHOUT_UVLOOP)), "serve"]
+    command += ["--port", str(port), "--no-discovery", "--quiet"]
     command += ["--log-level", "warning"]
     environ = {"MESHLIGHT_HOME": str(home), "MESHLIGHT_KEY": key}
     headers = {"authorization": f"Bearer {key}"}

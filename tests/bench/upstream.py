@@ -1,8 +1,8 @@
 """The backend of the benchmarks: answers as fast as a Python process can, so that the gateway is what is measured.
 
-`python upstream.py PORT MODELS` listens on 127.0.0.1. Every POST gets a small chat answer; a body that contains
-`"stream": true` gets 64 chunks at once; one that contains `"paced"` gets a chunk every so many milliseconds,
-`"count"` of them.
+`python upstream.py PORT MODELS` listens at all addresses of loopback; each but the first has a model of its own.
+Every POST gets a small chat answer; a body that contains `"stream": true` gets 64 chunks at once; one that contains
+`"paced"` gets a chunk every so many milliseconds, `"count"` of them.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import cast
 
 import uvloop
 
+FIRST_HOST = "127.0.0.1"
 CHUNKS = 64
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":'
@@ -41,6 +42,7 @@ class Server(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._host: str = transport.get_extra_info("sockname")[0]
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -55,7 +57,10 @@ class Server(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
-            self._transport.write(JSON_HEAD % len(self.models) + self.models)
+            models = self.models
+            if self._host != FIRST_HOST:
+                models = b'{"object":"list","data":[{"id":"m-%s","object":"model"}]}' % self._host.encode()
+            self._transport.write(JSON_HEAD % len(models) + models)
         elif b'"paced"' in body:
             found = COUNT.search(body)
             self._transport.write(STREAM_HEAD)
@@ -79,7 +84,7 @@ class Server(asyncio.Protocol):
 async def main(port: int, models: int) -> None:
     listed = ",".join(f'{{"id":"m{n or ""}","object":"model","owned_by":"bench"}}' for n in range(models))
     Server.models = f'{{"object":"list","data":[{listed}]}}'.encode()
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(Server, "0.0.0.0", port, backlog=4096)
     await server.serve_forever()
 
 

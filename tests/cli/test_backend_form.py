@@ -49,12 +49,12 @@ def test_what_a_cluster_needs_is_sent_with_the_rest(api: LocalApi, type_words: T
     api.says("POST", "/mesh/backends", backend("x"))
     (tmp_path / "ca.pem").write_text("PEM")
     said = type_words(
-        "backends", "add", "vllm", "https://x", "--access-key", "AKIA1", "--no-follow-clock",
+        "backends", "add", "cluster", "https://x", "--access-key", "AKIA1", "--no-follow-clock",
         "--ca-file", str(tmp_path / "ca.pem"), "--key-stdin", given=f"{SECRET}\n",
     )  # fmt: skip
     assert said.code == 0
     assert api.asked[-1].body == {
-        "kind": "vllm",
+        "kind": "cluster",
         "url": "https://x",
         "access_key": "AKIA1",
         "ca_file": str(tmp_path / "ca.pem"),
@@ -91,12 +91,19 @@ def test_a_kind_that_has_a_place_of_its_own_needs_no_address() -> None:
     assert ask(Cloud(), given, is_interactive=False) == given
 
 
-def test_at_a_terminal_all_is_asked_for_and_the_key_is_not_shown(api: LocalApi, tmp_path: Path) -> None:
+def test_at_a_terminal_each_answer_is_checked_at_once_and_the_key_is_not_shown(
+    api: LocalApi, tmp_path: Path
+) -> None:
     api.says("POST", "/mesh/backends", backend("x"))
     shown = at_a_terminal(
         tmp_path,
         ["backends", "add", "ollama"],
-        [("Address", "http://gpu.lan:11434"), ("API key (not shown), empty for none", SECRET)],
+        [
+            ("Address (such as http://127.0.0.1:11434)", ""),
+            ("http://127.0.0.1:11434 is only an example.", "gpu.lan:11434"),
+            ("Write http://gpu.lan:11434, perhaps?", "http://gpu.lan:11434"),
+            ("API key (not shown), empty for none", SECRET),
+        ],
     )
     assert "Added: x" in shown
     assert SECRET not in shown
@@ -109,6 +116,17 @@ def test_at_a_terminal_an_address_is_enough_where_nothing_else_is_needed(
     api.says("POST", "/mesh/backends", backend("x"))
     assert "Added: x" in at_a_terminal(tmp_path, ["backends", "add", "ollama", "http://gpu.lan:11434"], [])
     assert api.asked[-1].body == {"kind": "ollama", "url": "http://gpu.lan:11434"}
+
+
+def test_what_is_given_and_can_t_be_is_told_before_a_key_is_asked_for(
+    api: LocalApi, type_words: Type
+) -> None:
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
+    for words in (("add", "vllm", "gpu.lan:8000"), ("set", "mlx", "--url", "gpu.lan:8000")):
+        said = type_words("backends", *words, "--key", given=f"{SECRET}\n")
+        assert (said.code, said.out) == (1, "")
+        assert "Write http://gpu.lan:8000, perhaps?" in said.err
+    assert not [one for one in api.asked if one.method in {"POST", "PATCH"}]
 
 
 def test_a_refused_key_is_followed_by_the_ways_on(api: LocalApi, type_words: Type) -> None:

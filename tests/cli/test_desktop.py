@@ -54,7 +54,7 @@ def test_without_a_tray_the_service_is_started_once_and_runs_on(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is always a tray")
-def test_the_command_of_the_entry_says_where_the_page_is_if_there_is_no_screen(tmp_path: Path) -> None:
+def test_the_command_of_the_entry_says_what_is_missing_and_where_the_page_is(tmp_path: Path) -> None:
     home = Home(tmp_path)
     environ = {
         **os.environ,
@@ -66,7 +66,12 @@ def test_the_command_of_the_entry_says_where_the_page_is_if_there_is_no_screen(t
         environ.pop(name, None)
     try:
         done = subprocess.run(program("desktop"), capture_output=True, text=True, check=False, env=environ)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        assert (
+            "No tray icon, as MESHLIGHT_TRAY says. Meshlight runs in the background instead." in done.stderr
+        )
+        assert "End it with: meshlight quit" in done.stderr
+        assert done.stdout.startswith(f"http://127.0.0.1:{home.port}/?code=")
         assert home.answers()
     finally:
         end_all(Paths.here({"MESHLIGHT_HOME": str(tmp_path)}), stop_service_unit=lambda: None)

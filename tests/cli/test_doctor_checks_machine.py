@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from meshlight.cli import doctor_checks as machine
+from meshlight.storage.paths import Paths
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,10 @@ def test_an_old_python_a_clock_of_yesteryear_and_a_low_limit_are_seen() -> None:
     assert machine.check_open_files(256).level == "look"
     assert machine.check_open_files(65_536).level == "ok"
     assert machine.check_open_files(None).level == "ok"
+
+
+def test_a_folder_that_can_not_be_written_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for folder, level in ((tmp_path / "new", "ok"), (tmp_path, "ok"), (tmp_path / "file" / "below", "wrong")):
+        (found,) = machine.check_folder(Paths.here({"MESHLIGHT_HOME": str(folder)}))
+        assert found.level == level

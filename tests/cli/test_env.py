@@ -113,7 +113,7 @@ def test_without_a_screen_the_link_is_printed_instead(api: LocalApi, type_words:
     api.says("POST", "/mesh/session/code", {"url": link})
     said = type_words("open")
     assert said.out == f"{link}\n"
-    assert "No browser was found" in said.err
+    assert "No browser can be shown here" in said.err
 
 
 def test_with_a_screen_the_browser_gets_a_file_and_no_code(

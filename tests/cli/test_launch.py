@@ -62,6 +62,28 @@ def test_its_exit_code_is_ours(apps: Path, type_words: Type, monkeypatch: pytest
     assert apps.exists()
 
 
+def test_what_a_killed_launch_has_left_is_removed_by_the_next(
+    apps: Path, type_words: Type, tmp_path: Path
+) -> None:
+    killed, running = tmp_path / "launched/999999999-a", tmp_path / f"launched/{os.getpid()}-b"
+    for folder in (killed, running):
+        folder.mkdir(parents=True)
+        (folder / "settings.json").write_text(KEY)
+    assert type_words("launch", "claude").code == 0
+    settings = Path(json.loads(apps.read_text())[0][1])
+    assert settings.parent.parent == tmp_path / "launched"
+    assert list((tmp_path / "launched").iterdir()) == [running]
+
+
+def test_without_an_app_all_are_listed(apps: Path, type_words: Type) -> None:
+    said = type_words("launch")
+    states = {line.split()[0]: line for line in said.lines[1:-3]}
+    assert states["claude"].endswith(" installed")
+    assert states["cursor"].endswith("is set up by hand")
+    assert max(map(len, said.lines)) <= 80
+    assert not apps.exists()
+
+
 def test_open_webui_is_started_as_a_server_unless_told_otherwise(apps: Path, type_words: Type) -> None:
     type_words("launch", "open-webui")
     assert json.loads(apps.read_text())[0] == ["serve"]

@@ -71,7 +71,7 @@ def test_each_word_explains_itself_with_an_example(type_words: Type, word: str) 
 def test_without_a_service_each_word_says_so_as_all_do(type_words: Type, word: str) -> None:
     said = type_words("models", word, *(["--all"] if word == "unload" else [] if word == "list" else ["x"]))
     assert (said.code, said.out) == (4, "")
-    assert said.err == "Error: Meshlight isn't running.\nStart it with: meshlight\n"
+    assert said.err == "Error: Meshlight isn't running.\nStart it with: meshlight. Or add --start here.\n"
 
 
 def test_an_older_service_says_that_it_knows_no_own_models(api: LocalApi, type_words: Type) -> None:

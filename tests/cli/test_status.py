@@ -186,10 +186,11 @@ def test_a_fallback_is_told_with_its_reason(api: LocalApi, type_words: Type) -> 
 
 
 def test_a_model_that_nobody_could_answer_for_is_exit_code_one(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/route?model=chat", route(None))
+    api.says("GET", "/mesh/route?model=chat", replace(route(None), fix="Shorten the prompt."))
     said = type_words("route", "chat")
     assert said.code == 1
     assert said.lines[0].startswith("✗ No backend would answer")
+    assert said.lines[1].split() == ["Fix:", "Shorten", "the", "prompt."]
     api.fails(
         "GET", "/mesh/route?model=qwen", 404, "model_not_found", "No such model.", "Did you mean qwen3:4b?"
     )

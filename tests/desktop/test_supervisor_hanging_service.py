@@ -1,6 +1,7 @@
 """A service whose event loop hangs: nobody is served, and nothing that asks the loop to stop is heard."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the service is 
 
 HANGS = """
 import signal, sys
-from meshlight.cli.app import main
+from meshlight.cli.entry import main
 
 def hang_here(*_):
     while True:
@@ -207,6 +208,19 @@ def test_where_the_loop_hangs_is_written_to_the_log_while_it_hangs(tmp_path: Pat
     goes_on.set()
     watchdog.stop()
     assert log.read_text().count("The event loop hangs.") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is done on Linux alone")
+def test_a_hang_that_lets_no_other_thread_run_is_written_to_the_log_too(tmp_path: Path) -> None:
+    loop = asyncio.new_event_loop()
+    log = tmp_path / "log"
+    watchdog = Watchdog(loop, log, beat_s=0.01, stuck_s=0.1)
+    watchdog.start()
+    wait_until(log.exists)
+    ctypes.PyDLL(None).usleep(300_000)  # a PyDLL's functions hold the interpreter
+    watchdog.stop()
+    loop.close()
+    assert "test_a_hang_that_lets_no_other_thread_run" in log.read_text()
 
 
 def test_silence_is_told_soon_and_counts_as_a_hang_after_half_a_minute() -> None:

@@ -14,6 +14,7 @@ from meshlight.domain.choice import (
     Prompt,
     RouteFacts,
     Step,
+    as_told,
     best,
     deciding_step,
     fits,
@@ -234,6 +235,27 @@ def test_the_best_is_found_without_putting_all_in_order(
                 == (found[chosen.first].key[: STEPS[policy].index(chosen.step)])
             )
             assert chosen.step == deciding_step(policy, found[chosen.first], found[chosen.second])
+
+
+@pytest.mark.parametrize(
+    ("full", "told"),
+    [
+        (route(slots=1, in_flight=1, latency_s=0.1), (0, "slot")),
+        (route(slots=1, in_flight=1, held_s=9.0, latency_s=0.1), (0, "slot")),
+        (route(slots=1, in_flight=1, latency_s=0.9), (2, "latency")),
+        (route(slots=1, in_flight=1, latency_s=0.1, ring=1), (2, "latency")),
+        (route(slots=4, in_flight=4, latency_s=0.1), (2, "latency")),
+        (route(slots=4, in_flight=3, latency_s=0.1), (2, "latency")),
+    ],
+)
+def test_a_full_place_is_told_where_it_would_be_first_with_a_free_slot(
+    full: RouteFacts, told: tuple[int, Step]
+) -> None:
+    """Two others are left, between which the latency decides."""
+    routes = [full, route(slots=1, latency_s=0.2), route(slots=1, latency_s=0.3)]
+    steps = STEPS["local-first"]
+    found = as_told(best(steps, routes), steps, routes)
+    assert (found.first, found.second, found.step) == (1, *told)
 
 
 def test_times_are_worked_out_only_where_they_decide() -> None:

@@ -12,7 +12,9 @@ SEEN = {
     b"opencode/1.18.33 ai-sdk/provider-utils/4.0.23 runtime/bun/1.3.14": ["opencode"],
     b"OpenAI/Python 2.20.0": ["aider", "langchain", "openai-python"],
     b"AsyncOpenAI/Python 2.20.0": ["aider", "langchain", "openai-python"],
-    b"OpenAI/JS 6.1.0": ["openai-js"],
+    b"OpenAI/JS 6.1.0": ["continue", "openai-js"],
+    b"ls/JS 5.23.2": ["continue", "openai-js"],
+    b"Zed/1.2.0 (linux; x86_64)": ["zed"],
     b"curl/8.5.0": ["curl"],
     b"Python/3.11 aiohttp/3.12": ["open-webui"],
 }
@@ -33,6 +35,8 @@ def test_others_are_nobody(user_agent: bytes) -> None:
     [
         (b"claude-cli/2.1.197 (external, sdk-cli)", "Claude Code"),
         (b"OpenAI/Python 2.20.0", "OpenAI's Python client"),
+        (b"ls/JS 5.23.2", "OpenAI's JavaScript client"),
+        (b"tools/JS 5.23.2", "tools"),
         (b"Mozilla/5.0 (X11)", "Mozilla"),
         (b"my\x1b[31m app\x07/1", "my app"),
         (b"x" * 100_000, "x" * 40),

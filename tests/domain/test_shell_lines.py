@@ -15,7 +15,7 @@ NASTY = "a'b\"c $(echo pwned) `echo pwned` \\ ; & \u2019x %PATH%"
     ("shell", "lines"),
     [
         ("sh", ["unset B", "export A='it'\\''s'"]),
-        ("fish", ["set -e B", "set -gx A 'it\\'s'"]),
+        ("fish", ["set -eg B; if set -qU B; set -gx B; end", "set -gx A 'it\\'s'"]),
         ("powershell", ["Remove-Item Env:B -ErrorAction Ignore", "$env:A = 'it''s'"]),
         ("cmd", ['set "B="', 'set "A=it\'s"']),
     ],

@@ -30,7 +30,7 @@ def everything() -> Any:
             lines.append(logging.Formatter("%(name)s %(message)s").format(record))
 
     ours, ear = logging.getLogger("meshlight"), Ear(level=0)
-    others = [logging.getLogger(name) for name in ("uvicorn", "litestar", "asyncio")]
+    others = [logging.getLogger(name) for name in ("litestar", "asyncio")]
     before = [(logger, logger.level) for logger in (ours, *others)]
     for logger, _ in before:
         logger.addHandler(ear)

@@ -168,9 +168,7 @@ async def running(
     stop, ready = asyncio.Event(), asyncio.Event()
     app = build_app(gateway.parts(port))
     gateway.lane = app.lane if isinstance(app.lane, Lane) else None
-    serving = asyncio.create_task(
-        serve(app, [sock], stop=stop, ready=ready.set, lifespan="off", limits=limits)
-    )
+    serving = asyncio.create_task(serve(app, [sock], stop=stop, ready=ready.set, limits=limits))
     await ready.wait()
     headers = {"authorization": f"Bearer {KEY}"}
     try:

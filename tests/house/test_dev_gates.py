@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 
-from dev_gates import Gate, chosen
-from dev_suite import Count, counted
-from dev_venv import Failure
+from dev_gates import Gate, chosen, pass_all
+from dev_suite import Count, counted, untraced_files
+from dev_venv import ROOT, Failure
 
 GATES = [Gate(name, lambda: None) for name in ("ruff format", "ruff check", "mypy", "pytest")]
 REPORT = """<testsuites><testsuite>
@@ -29,6 +32,41 @@ def test_a_word_that_fits_no_gate_is_told_with_those_there_are() -> None:
         Failure, match=r"no gate is called pylint. There are: ruff format, ruff check, mypy, pytest"
     ):
         chosen(GATES, ["pylint"])
+
+
+def test_the_tests_run_beside_the_other_gates_and_what_failed_is_named_in_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = threading.Barrier(2, timeout=10.0)
+
+    def meet(fault: str | None) -> str | None:
+        both.wait()
+        return fault
+
+    gates = [
+        Gate("ruff", lambda: meet("too long")),
+        Gate("mypy", lambda: None),
+        Gate("pytest", lambda: meet("no")),
+    ]
+    assert pass_all(gates) == ["ruff", "pytest"]
+    said = capsys.readouterr().out
+    assert "\n── ruff ──\ntoo long\nFAILED  ruff" in said
+    assert "\nok      mypy" in said
+    assert pass_all([gate for gate in gates if gate.name == "mypy"]) == []
+
+
+def test_a_gate_without_its_means_fails_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def without_means() -> str | None:
+        raise Failure("no uv")
+
+    assert pass_all([Gate("resolve", without_means), Gate("pytest", lambda: None)]) == ["resolve"]
+    assert "no uv\nFAILED  resolve" in capsys.readouterr().out
+
+
+def test_files_with_tests_without_coverage_are_found_by_their_mark() -> None:
+    found = [Path(file).relative_to(ROOT / "tests").as_posix() for file in untraced_files()]
+    assert "security/test_event_loop_stays_free.py" in found
+    assert {f"netns/{file.name}" for file in (ROOT / "tests" / "netns").glob("test_*.py")} <= {*found}
 
 
 def test_an_expected_failure_is_a_pass_and_a_skipped_test_is_named_with_its_reason() -> None:

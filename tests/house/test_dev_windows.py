@@ -139,7 +139,7 @@ def test_the_frozen_program_has_what_gtk_s_modules_import() -> None:
     ("words", "is_app", "expected"),
     [
         ([], True, ["desktop"]),
-        (["meshlight://add?kind=ollama"], True, ["link", "--", "meshlight://add?kind=ollama"]),
+        (["meshlight://add?kind=ollama"], True, ["link", "--start", "--", "meshlight://add?kind=ollama"]),
         (["status"], True, ["status"]),
         ([], False, []),
     ],

@@ -35,6 +35,7 @@ FEW_STATEMENTS = 12
 """A module whose functions have no more statements together needs no test file: types, constants, one-liners."""
 TESTED_ELSEWHERE = {
     "api_client/watcher": "desktop/tray/test_app_loop: through the tray, which follows it",
+    "backends/field_checks": "mesh/test_backend_form: through what adds and changes backends",
     "cli/pairing_flow": "cli/test_pairing: through the command that runs it",
     "cli/service_client": "cli/test_status: through every command that asks the service",
     "cli/tray": "desktop/tray/test_app: the tray that it starts; the command needs a desktop",

@@ -135,9 +135,15 @@ class Outcome:
     is_kept: bool = False
 
 
-def listen(pieces: list[bytes], *, bodiless: bool = False, is_closed_after: bool = True) -> Outcome:
+def listen(
+    pieces: list[bytes],
+    *,
+    bodiless: bool = False,
+    is_closed_after: bool = True,
+    heads: KnownHeads | None = None,
+) -> Outcome:
     """Send one request over a new connection, receive `pieces`, and tell what came of it."""
-    can, outcome = TinCan(), Outcome()
+    can, outcome = TinCan(heads=heads or KnownHeads()), Outcome()
     answer = can.ask(bodiless=bodiless)
     can.hear(*pieces)
     outcome.is_kept = can.is_kept

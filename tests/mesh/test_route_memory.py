@@ -208,6 +208,23 @@ def test_a_warm_one_that_is_full_is_left() -> None:
     assert mesh.rank().scores[0].why == "A is full."
 
 
+def test_a_full_one_that_would_be_first_is_told_where_two_others_are_left() -> None:
+    mesh = Mesh(*[ModelDetail(loaded=True, slots=1)] * 3)
+    mesh.traffic.reserve("a", "m")
+    plan = mesh.memory.plan(mesh.snapshot, mesh.policy, mesh.rank().scores)
+    told = mesh.memory.choose(plan, NO_PROMPT, 1)
+    assert (plan.scores[told.first].backend, plan.scores[told.second].backend, told.step) == (
+        "b",
+        "a",
+        "slot",
+    )
+    assert [score.why for score in mesh.rank().scores] == [
+        "A is full.",
+        "After b: as good, they take turns.",
+        "After c: it is full.",
+    ]
+
+
 def test_a_conversation_is_kept_until_its_place_is_full_or_cold() -> None:
     mesh = Mesh(ModelDetail(loaded=True, slots=1), ModelDetail(loaded=True, slots=1))
     at_home = Prompt(home=("b", ""))

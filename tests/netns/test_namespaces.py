@@ -10,6 +10,7 @@ import pytest
 
 from netns.namespaces import FOLDER, Lan, Machine
 
+pytestmark = pytest.mark.untraced
 SERVER = """
 import http.server
 class Echo(http.server.BaseHTTPRequestHandler):

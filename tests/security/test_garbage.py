@@ -4,13 +4,13 @@ import asyncio
 from itertools import pairwise
 from typing import Any, cast
 
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshlight.gateway.server.asgi import Receive, Scope, Send
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
 from meshlight.gateway.server.limits import DEFAULT_LIMITS
+from meshlight.gateway.server.protocol import Config
 
 PARTS = [
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -84,12 +84,7 @@ class Seen(list[tuple[str, bytes]]):
 async def converse(pieces: list[bytes]) -> tuple[Seen, bytes]:
     """Feed the pieces to a connection, letting the application run between them."""
     observed, wire = Seen(), Wire()
-    config = uvicorn.Config(
-        cast("Any", observed), http=ClientConnection, ws="none", log_config=None, interface="asgi3"
-    )
-    config.load()
-    config.loaded_app = observed
-    protocol = ClientConnection(config, GatewayState(DEFAULT_LIMITS), {})
+    protocol = ClientConnection(Config(observed), GatewayState(DEFAULT_LIMITS), {})
     protocol.connection_made(cast("asyncio.Transport", wire))
     for piece in pieces:
         if wire.is_over:

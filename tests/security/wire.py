@@ -198,7 +198,7 @@ def running(
     faults: list[BaseException] = []
 
     async def main() -> None:
-        server = GatewayServer(inner, limits=limits, ending=ending, lifespan="off")
+        server = GatewayServer(inner, limits=limits, ending=ending)
         made.append(Gateway(port, server, asyncio.get_running_loop(), kept, settings))
         serving = asyncio.create_task(server.serve([sock]))
         await asyncio.wait(

@@ -37,11 +37,15 @@ async def test_the_header_is_whole_in_one_row_or_two_in_a_narrow_window(browser:
             await _say_everything(page, service)
 
 
-@pytest.mark.parametrize("width", [420, 640, 760])
-async def test_the_titles_of_the_rings_are_whole(browser: Browser, width: int) -> None:
+@pytest.mark.parametrize("width", [420, 640, 760, 900])
+async def test_the_titles_of_the_rings_and_the_legend_are_whole(browser: Browser, width: int) -> None:
     async with open_fake(browser, FakeService(mesh(10, 60)), size=(width, 800)) as page:
         await expect(page.locator(".lane-header")).to_have_count(4)
-        assert await page.evaluate(CUT, ".lane-header") == []
+        if width < 900:
+            await page.get_by_role("button", name="Show the legend").click()
+        for said in ("in memory", "slots", "waiting", "failed request"):
+            await expect(page.locator("#legend li", has_text=said)).to_be_in_viewport(ratio=1)
+        assert await page.evaluate(CUT, ".lane-header, #legend li") == []
 
 
 @pytest.mark.parametrize("width", [420, 640, 760, 1000])

@@ -1,10 +1,11 @@
 """The settings sheet, the locked page that asks to be let in, and the question where there is no keyring."""
 
+import asyncio
 import json
 
 import pytest
 from msgspec.structs import replace
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from meshlight.domain.events import SignInRequestEvent
 from web.fake_service import FakeService
@@ -43,10 +44,21 @@ async def test_by_keyboard_alone_each_change_is_saved_at_once_and_two_pages_are_
         await other.goto(service.url + "#settings=rings")
         bound = other.get_by_role("switch", name="Never beyond my network")
         await expect(bound).to_be_focused()
+        answers = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await answers.wait()
+            await route.continue_()
+
+        await page.route("**/mesh/settings", hold)
         await page.keyboard.press(",")
         name = page.get_by_label("Name", exact=True)
-        await expect(name).to_have_value("studio")
         await expect(name).to_be_focused()
+        await page.keyboard.press("Tab")
+        answers.set()
+        await expect(name).to_have_value("studio")
+        # A key that is pressed before the answer has come is not lost.
+        await expect(page.get_by_role("switch", name="Visible to others")).to_be_focused()
         await name.fill("Bo's Mac")
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("switch", name="Visible to others")).to_be_focused()

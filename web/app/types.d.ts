@@ -8,6 +8,9 @@ type MapView = import("./map/map_view.js").MapView;
 type Context2D = CanvasRenderingContext2D;
 type Theme = "dark" | "light" | "contrast" | "forced";
 
+/** What is not there to be shown. */
+type Missing = null | undefined | false | "";
+
 type State = "healthy" | "warming" | "unhealthy" | "unknown";
 /** What a backend looks like: its state, or `disabled` when its switch is off. */
 type Status = State | "disabled";

@@ -1,6 +1,8 @@
 """Detecting the engines that run on this machine, by their answers on the usual ports."""
 
 import asyncio
+import errno
+import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
@@ -86,7 +88,7 @@ class Detector:
         """Scan one port; at `::1` only if nothing listens at 127.0.0.1."""
         try:
             async with asyncio.timeout(self._limit_s):
-                for host in ("127.0.0.1", "::1"):
+                for host in filter(lambda host: may_listen(host, port), ("127.0.0.1", "::1")):
                     outcome = await self._identify(Address("http", host, port, ""), self._order(port))
                     if outcome != "none":
                         return outcome
@@ -121,6 +123,25 @@ class Detector:
         finally:
             upstream.close()
         return "unknown"
+
+
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
+
+
+def may_listen(host: str, port: int) -> bool:
+    """Whether something may listen at a loopback address; False only if the system refuses a connection at once.
+
+    That takes microseconds, a whole HTTP client for each port takes most of what an idle service uses.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+            sock.setblocking(False)
+            begun = sock.connect_ex(
+                (host, port)
+            )  # Linux has the refusal when this returns, but does not return it
+            return begun not in _NOBODY and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) not in _NOBODY
+    except OSError:  # no file left, or no such addresses here: the client says which
+        return True
 
 
 class _CachedAnswers:

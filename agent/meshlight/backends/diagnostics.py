@@ -49,6 +49,17 @@ _FOR_NEW = {
 """What stands before the command that sets a key → what to do if the backend is not listed yet."""
 _LOG = "Look at its log."
 _NO_NETWORK = "No network? Check this machine's connection and its DNS: the address is the provider's own."
+_BLOCKED = (
+    "No network? Check this machine's connection, and whether a firewall lies in between. If this network is left "
+    "through a proxy, set HTTPS_PROXY, or this backend's own proxy."
+)
+_IN_BETWEEN = (
+    "Something in between answers in the provider's place. In a network with a login page, open any web page and log "
+    "in. A company's proxy: set the PEM file of its authority as this backend's CA file."
+)
+_PROVIDER_FIXES = {"name": _NO_NETWORK, "refused": _BLOCKED, "timeout": _BLOCKED, "unreachable": _BLOCKED}
+"""Why there is no connection to an address that nobody typed → what to do about it."""
+_CLOCK = ("expired", "not valid yet")
 
 
 def where(backend: Backend) -> str:
@@ -65,9 +76,8 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
     who = _who(backend, label)
     match error:
         case ConnectError():
-            if error.cause == "name" and is_provider(at.rpartition(":")[0]):
-                return Reason("name-not-found", sanitize_line(error.title), _NO_NETWORK)
-            return _connect_reason(error, at, who, start or f"Start {who}")
+            why = _connect_reason(error, at, who, start or f"Start {who}")
+            return _of_provider(why, error) if is_provider(at.rpartition(":")[0]) else why
         case ReadTimeout():
             return Reason(
                 "timed-out",
@@ -239,6 +249,16 @@ def _connect_reason(error: ConnectError, at: str, who: str, start: str) -> Reaso
         case "tls":
             fix = next((fix for mark, fix in _TLS_FIXES.items() if mark in text.lower()), _TLS_FIX)
             return Reason("tls", text, fix)
+
+
+def _of_provider(why: Reason, error: ConnectError) -> Reason:
+    """Return a reason for the address of a well-known cloud: the fault is on the way there, not in the URL."""
+    text = sanitize_line(error.title)
+    if error.cause == "tls" and "CA file" not in text:
+        is_clock = any(word in text.lower() for word in _CLOCK)
+        return Reason(why.code, text, "Correct this machine's clock." if is_clock else _IN_BETWEEN)
+    fix = _PROVIDER_FIXES.get(error.cause)
+    return why if fix is None else Reason(why.code, text, fix)
 
 
 def _unauthorized(backend: Backend, at: str, who: str, *, has_secret: bool) -> Reason:

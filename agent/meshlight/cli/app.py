@@ -1,14 +1,10 @@
-"""The command line: the list of all commands with a summary of each, and the entry point `main`.
+"""The command line: the list of all commands with a summary of each, run by `meshlight.cli.entry`.
 
 The module of a command is imported only when the command is used: `meshlight serve` runs for weeks and should not
 hold the tables, progress bars and HTTP client of the other commands in memory.
 """
 
-import io
-import os
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from platform import python_version
 from typing import Final
@@ -18,7 +14,6 @@ from msgspec import Struct
 
 from meshlight import __version__
 from meshlight.domain.errors import MeshlightError, ServiceError
-from meshlight.domain.private_variables import remove_private
 from meshlight.domain.text import sanitize
 
 NOT_RUNNING = 4
@@ -100,6 +95,8 @@ class CommandGroup(click.Group):
         """Find the command that was typed, or suggest a similar one."""
         typed = args[0]
         if self.get_command(ctx, typed) is None and not typed.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - for an error message alone
+
             similar = get_close_matches(typed, COMMANDS, n=1)
             suggestion = f" Did you mean {similar[0]!r}?" if similar else ""
             ctx.fail(f"No such command: {typed!r}.{suggestion}")
@@ -149,16 +146,3 @@ def commands(ctx: click.Context) -> None:
 def version() -> None:
     """Print the version, with those of Python and the system."""
     click.echo(f"meshlight {__version__} (Python {python_version()}, {sys.platform})")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: of this process)."""
-    remove_private()
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # a program without a console on Windows
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- kept open to the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal or pipe that can't encode a character gets "?" instead of an exception.
-            stream.reconfigure(errors="replace")
-    commands.main(args=arguments, prog_name="meshlight")

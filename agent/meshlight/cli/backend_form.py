@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from meshlight.backends.base import NOT_ADDED, BackendKind, Field
+from meshlight.backends.field_checks import check_field
 from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.cli.key_storage import with_storage
 from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
-from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.cli.prompts import NEEDED, ask_text
+from meshlight.cli.service_client import pick_backend, print_json
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import RINGS, SLOTS_MAX
@@ -80,7 +82,6 @@ def add(  # noqa: PLR0913 -- an option each
     no_follow_clock: bool,
     save_anyway: bool,
     disabled: bool,
-    start: bool,
 ) -> None:
     """Add a backend of KIND at URL, after checking that it answers.
 
@@ -90,12 +91,13 @@ def add(  # noqa: PLR0913 -- an option each
     """
     kind = kind or choose_kind(is_interactive=sys.stdin.isatty() and not key_stdin)
     fields = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    _check_given(kind_of(kind), fields | _without_none(proxy=proxy))
     body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring, proxy=proxy)}
     body |= {"models": models} if models else {}
     body |= {"follow_clock": False} if no_follow_clock else {}
     body |= {"save_anyway": True} if save_anyway else {}
     body |= {"enabled": False} if disabled else {}
-    with connect_or_start(start=start) as client:
+    with connect_or_start(asks=False) as client:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         given = fields if secret is None else fields | {"api_key": secret}
         body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
@@ -148,6 +150,7 @@ Examples:
 @click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long a response may take to start.")
 @click.option("--idle", type=_SECONDS, metavar="SECONDS", help="How long a stream may pause.")
 @click.option("--save-anyway", is_flag=True, help="Save the change even if it doesn't answer now.")
+@start_option
 def set_(  # noqa: PLR0913 -- an option each
     name: str,
     *,
@@ -170,7 +173,10 @@ def set_(  # noqa: PLR0913 -- an option each
     idle: float | None,
     save_anyway: bool,
 ) -> None:
-    """Change the backend NAME; a new address or key is checked before it is saved."""
+    """Change the backend NAME.
+
+    A new address or key is checked before it is saved.
+    """
     if no_key and (ask_key or key_stdin):
         raise BadRequest("--no-key can't be combined with a new key.", "Give one of them.")
     if no_models and models:
@@ -197,8 +203,9 @@ def set_(  # noqa: PLR0913 -- an option each
     if not (body or ask_key or key_stdin):
         raise BadRequest("No change was given.", "For the options, see: meshlight backends set --help")
     body |= {"save_anyway": True} if save_anyway else {}
-    with connect_service() as client:
+    with connect_or_start() as client:
         backend = pick_backend(client.backends(), name)
+        _check_given(kind_of(backend.kind), body)
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         body |= {} if secret is None else {"api_key": secret}
         try:
@@ -230,9 +237,9 @@ def kinds(*, as_json: bool) -> None:
         rows.append([kind.kind, kind.label, ", ".join(needs) or "nothing", kind.about])
     columns = (
         Column(title="KIND"),
-        Column(title="WHAT IT IS"),
-        Column(title="NEEDS"),
-        Column(title="MORE", min_width=24, drop=1, fit=cut),
+        Column(title="WHAT IT IS", drop=1),
+        Column(title="NEEDS", fit=cut),
+        Column(title="MORE", min_width=24, drop=2, fit=cut),
     )
     console = new_console()
     console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
@@ -247,18 +254,23 @@ def choose_kind(*, is_interactive: bool) -> str:
         )
     kinds_ = sorted(_ADDED.values(), key=lambda kind: kind.group != "cloud")  # a key is what most people have
     click.echo("What is it?")
-    for number, kind in enumerate(kinds_, start=1):
-        click.echo(f"{number:>3}  {kind.label:<18}  {kind.about}".rstrip())
+    columns = (
+        Column(title="", right=True),
+        Column(title="KIND"),
+        Column(title="MORE", min_width=24, drop=1, fit=cut),
+    )
+    rows = [[str(number), kind.label, kind.about] for number, kind in enumerate(kinds_, start=1)]
+    console = new_console()
+    console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
 
-    def read(answer: object) -> str:
-        word = str(answer).strip().casefold()
+    def read(answer: str) -> str:
+        word = answer.casefold()
         for number, kind in enumerate(kinds_, start=1):
             if word in {str(number), kind.kind, kind.label.casefold()}:
                 return kind.kind
-        raise click.BadParameter(f"Answer with a number from 1 to {len(kinds_)}.")
+        raise BadRequest(f"Answer with a number from 1 to {len(kinds_)}.")
 
-    chosen: str = click.prompt("Which one", value_proc=read)
-    return chosen
+    return ask_text("Which one", read, needed=f"Answer with a number from 1 to {len(kinds_)}. Ctrl-C ends.")
 
 
 def print_added(console: Console, backend: BackendView, action: str) -> None:
@@ -307,7 +319,7 @@ def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool)
         default_value = field.default or (kind.default_url if field.name == "url" else "")
         is_required = field.required and not default_value
         if is_interactive and (is_required or prompt_all):
-            typed = _prompt(field, default_value, is_required=is_required)
+            typed = _prompt(kind, field, default_value, is_required=is_required)
             fields |= {field.name: typed} if typed else {}
         elif is_required:
             label = field.label if field.label[:2].isupper() else field.label.lower()
@@ -329,21 +341,37 @@ def read_key(*, ask: bool, from_stdin: bool) -> str | None:
             raise BadRequest("Standard input has no key.", "Pipe the key in as one line.")
         return secret
     if ask:
-        typed: str = click.prompt("Key (not shown)", hide_input=True)
-        return typed.strip()
+        return ask_text("Key (not shown)", is_secret=True)
     return None
 
 
-def _prompt(field: Field, default_value: str, *, is_required: bool) -> str:
+def _check_given(kind: BackendKind, given: Mapping[str, object]) -> None:
+    """Raise BadRequest for what was given and can't be, before anything is asked for."""
+    if kind.group in NOT_ADDED:
+        return  # which the service says
+    for name, value in given.items():
+        if isinstance(value, str) and value and name in {*_OPTION_HINTS, "proxy"}:
+            check_field(name, value, kind)
+
+
+def _prompt(kind: BackendKind, field: Field, default_value: str, *, is_required: bool) -> str:
     words = f"{field.label} (not shown)" if field.is_secret else field.label
     if not is_required and not default_value:
         words += ", empty for none"
     if field.hint:
         click.echo(field.hint)
+    needed = NEEDED if is_required else ""
     if not default_value and field.placeholder and not field.is_secret:
         words += f" (such as {field.placeholder})"
-    default = default_value or (None if is_required else "")
-    typed: str = click.prompt(
-        words, default=default, hide_input=field.is_secret, show_default=bool(default_value)
-    )
-    return typed.strip()
+        needed = needed and f"It can't be left out: {field.placeholder} is only an example. Ctrl-C ends."
+
+    def check(text: str) -> str:
+        if text and field.name == "ca_file":
+            text = str(Path(text).expanduser().absolute())
+            if not Path(text).is_file():
+                raise BadRequest(f"There is no file {text}.", "Give the path of a PEM file.")
+        if text:
+            check_field(field.name, text, kind)
+        return text
+
+    return ask_text(words, check, default=default_value, is_secret=field.is_secret, needed=needed)

@@ -8,25 +8,34 @@ from meshlight.cli.backend_form import add, kinds, models_of, print_added, set_
 from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_console
 from meshlight.cli.output.reports import backend_listing, backend_report
 from meshlight.cli.output.status import message_lines
-from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.cli.service_client import pick_backend, print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.text import milliseconds
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
+  meshlight backends
   meshlight backends kinds
   meshlight backends add ollama http://gpu.lan:11434
   meshlight backends set "Big box" --priority 1
   meshlight backends check
 
-NAME is a backend's name or id, as `meshlight backends list` shows them."""
+NAME is a backend's name or id, as the list shows them.""",
 )
-def backends() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the backends as JSON.")
+@start_option
+@click.pass_context
+def backends(ctx: click.Context, *, as_json: bool) -> None:
     """List, add, change, remove and check backends.
 
-    A backend is a server or account that answers: an engine of this machine, a server elsewhere, a cloud.
+    Without a command, they are listed. A backend is a server or account that answers: an engine of this machine, a
+    server elsewhere, a cloud.
     """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
 
 
 for command in (add, set_, kinds):
@@ -41,9 +50,10 @@ Examples:
   meshlight backends list --json | jq -r '.[].url'""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the backends as JSON.")
+@start_option
 def list_(*, as_json: bool) -> None:
     """List every backend with its id and address."""
-    with connect_service() as client:
+    with connect_or_start() as client:
         found = client.backends()
     if as_json:
         print_json(found)
@@ -59,9 +69,13 @@ def list_(*, as_json: bool) -> None:
 @backends.command(epilog="""\b\nExample:\n  meshlight backends show ollama""")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the backend as JSON.")
+@start_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show all details of one backend: state, reason, fix, counts, models."""
-    with connect_service() as client:
+    """Show all details of one backend.
+
+    State, reason, fix, counts, models.
+    """
+    with connect_or_start() as client:
         backend = pick_backend(client.backends(), name)
     if as_json:
         print_json(backend)
@@ -78,12 +92,13 @@ Examples:
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@start_option
 def remove(names: tuple[str, ...], *, yes: bool) -> None:
     """Remove backends, and their API keys from the keyring.
 
     An engine that Meshlight found automatically is ignored from then on, until you add it by its address.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         found = client.backends()
         chosen = [pick_backend(found, name) for name in names]
         for backend in chosen:
@@ -102,13 +117,14 @@ Examples:
 Exit code: 0 if all are healthy, 1 if one is not."""
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@start_option
 @click.pass_context
 def check(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Check backends now: the named ones, or all that are enabled."""
     console = new_console()
     style = TerminalStyle.of(console)
     all_ok = True
-    with connect_service() as client:
+    with connect_or_start() as client:
         found = client.backends()
         chosen = [pick_backend(found, name) for name in names] or [b for b in found if b.enabled]
         for backend in chosen:
@@ -129,6 +145,7 @@ def check(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends enable ollama""")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@start_option
 def enable(names: tuple[str, ...]) -> None:
     """Enable backends."""
     _switch(names, on=True)
@@ -136,14 +153,18 @@ def enable(names: tuple[str, ...]) -> None:
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends disable ollama""")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@start_option
 def disable(names: tuple[str, ...]) -> None:
-    """Disable backends: they get no requests and don't affect the overall state."""
+    """Disable backends.
+
+    They get no requests and don't affect the overall state.
+    """
     _switch(names, on=False)
 
 
 def _switch(names: tuple[str, ...], *, on: bool) -> None:
     console = new_console()
-    with connect_service() as client:
+    with connect_or_start() as client:
         found = client.backends()
         for backend in [pick_backend(found, name) for name in names]:
             print_added(console, client.switch(backend.id, on=on), "Enabled" if on else "Disabled")

@@ -61,7 +61,6 @@ def chat(
     temperature: float | None,
     max_tokens: int | None,
     reasoning: bool,
-    start: bool,
 ) -> None:
     """Ask a model from the terminal: one QUESTION, or a conversation.
 
@@ -77,7 +76,7 @@ def chat(
             'Give one: meshlight chat MODEL "Why is the sky blue?"',
         )
     options = {"temperature": temperature, "max_tokens": max_tokens}
-    with connect_or_start(start=start) as client:
+    with connect_or_start(asks=False) as client:
         talk = Conversation(client, system, options, shows_thoughts=reasoning)
         try:
             talk.choose(model, asks=not text)

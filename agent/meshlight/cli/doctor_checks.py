@@ -6,6 +6,7 @@ machine's own models (from the service), and the keyring with the API keys of ba
 """
 
 import asyncio
+import os
 import shlex
 import stat
 import sys
@@ -102,7 +103,15 @@ def check_lane(config: Config) -> list[Finding]:
 
 
 def check_folder(paths: Paths) -> list[Finding]:
-    """Check that other users can't read the stored files."""
+    """Check that files can be stored, and that other users can't read them."""
+    here = next(folder for folder in (paths.state_dir, *paths.state_dir.parents) if folder.exists())
+    if not here.is_dir() or not os.access(here, os.W_OK):
+        return [
+            failed(
+                f"Nothing can be stored in {paths.state_dir}: {here} is no folder that you may write to.",
+                "Make it writable for you, or set MESHLIGHT_HOME to one that is.",
+            )
+        ]
     if not paths.state_dir.exists():
         return [passed(f"Nothing is stored yet in {paths.state_dir}.")]
     if sys.platform == "win32":

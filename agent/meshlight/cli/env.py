@@ -100,10 +100,11 @@ def env(family: Family | None, model: str, shell_name: str | None) -> None:
     families = USUAL_FAMILIES if family is None else (family,)
     if "anthropic" in families and not model:
         model = _model_for_claude()
+    local_key = _local_key()
     shell = _SHELLS[shell_name] if shell_name else usual_shell()
     typed = " ".join(("meshlight env", *([family] if family else ())))
     click.echo(remark(f"Use it with: {_USAGE[shell].format(typed)}", shell))
-    click.echo(environment(url, _local_key(), shell, families, model))
+    click.echo(environment(url, local_key, shell, families, model))
 
 
 @click.command(
@@ -117,13 +118,13 @@ Examples:
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
 @start_option
-def open_(*, browser: bool, only_print: bool, start: bool) -> None:
+def open_(*, browser: bool, only_print: bool) -> None:
     """Open the mesh page in a window or the browser.
 
     If this machine can't show a window, the page opens in the browser. The link works once, within a minute; the
     browser then stays signed in.
     """
-    with connect_or_start(start=start) as client:  # fails here, where the user sees the error
+    with connect_or_start(asks=False) as client:  # fails here, where the user sees the error
         if only_print:
             click.echo(client.one_time_link())
             return

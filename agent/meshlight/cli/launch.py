@@ -1,6 +1,7 @@
 """`meshlight launch`: starts a client app with Meshlight's settings, or writes them into the app's own file."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import click
+import psutil
 
 from meshlight.cli.app_settings import HIDDEN, AppSettings
+from meshlight.cli.output.console import TerminalStyle, new_console
+from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.system.process import environment
 from meshlight.domain.app_recipes import (
@@ -27,8 +31,8 @@ from meshlight.domain.app_recipes import (
 from meshlight.domain.app_views import AppView
 from meshlight.domain.client_apps import APPS, ClientApp
 from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
-from meshlight.domain.text import sanitize
-from meshlight.storage.files import write_atomic
+from meshlight.domain.text import sanitize, write_error
+from meshlight.storage.files import make_folder, write_atomic
 from meshlight.storage.paths import Paths
 
 _LISTED: Final = ", ".join(APPS)
@@ -54,7 +58,7 @@ Apps: {_LISTED}.
 
 Without --config the settings hold for this start alone, and nothing is written.""",
 )
-@click.argument("app", metavar="APP")
+@click.argument("app", metavar="[APP]", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]")
 @click.option("--model", default="", metavar="MODEL", help="The model to use.  [the best for the app]")
 @click.option("--config", "writes", is_flag=True, help="Write the app's own settings file, with a backup.")
@@ -63,9 +67,9 @@ Without --config the settings hold for this start alone, and nothing is written.
 @click.option("--yes", is_flag=True, help="Don't ask before the file is written.")
 @start_option
 @click.pass_context
-def launch(  # noqa: PLR0913 - click gives one for each option
+def launch(
     ctx: click.Context,
-    app: str,
+    app: str | None,
     arguments: tuple[str, ...],
     model: str,
     *,
@@ -73,21 +77,23 @@ def launch(  # noqa: PLR0913 - click gives one for each option
     restores: bool,
     shows: bool,
     yes: bool,
-    start: bool,
 ) -> None:
     """Start an app with Meshlight's settings, or set it up.
 
-    Everything after -- is for the app itself.
+    Without APP, the apps are listed. Everything after -- is for the app itself.
     """
     if writes + restores + shows > 1:
         raise click.UsageError("Use one of --config, --restore and --show.")
+    if app is None:
+        _list()
+        return
     found = _app(app)
     paths = Paths.here()
     files = AppSettings(paths.state_dir / "apps")
     if restores:
         click.echo(f"{files.restore(found)} is as it was before.")
         return
-    with connect_or_start(start=start) as client:
+    with connect_or_start(asks=False) as client:
         listed = client.apps(model)
         url = client.runtime.url
     view = next((one for one in listed.apps if one.id == found.id), None)
@@ -114,6 +120,22 @@ def _app(name: str) -> ClientApp:
         if typed in {app.id, app.name.lower()}:
             return app
     raise BadRequest(f"There is no app {sanitize(name)!r} in the list.", f"Known are {_LISTED}.")
+
+
+def _list() -> None:
+    """Print which apps there are, and which of them are on this machine."""
+    columns = (Column(title="APP"), Column(title="WHAT IT IS", drop=1), Column(title="STATE"))
+    rows = [[app.id, app.name, _state(app)] for app in APPS.values()]
+    console = new_console()
+    console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
+    click.echo("\nStart one with: meshlight launch APP")
+    click.echo("See what to set by hand with: meshlight launch APP --show")
+
+
+def _state(app: ClientApp) -> str:
+    if not app.program:
+        return "is set up by hand"
+    return "installed" if shutil.which(app.program) else "not installed"
 
 
 def _show(app: ClientApp, view: AppView, *, has_asked: bool) -> None:
@@ -154,7 +176,7 @@ def _write(app: ClientApp, access: Access, files: AppSettings, *, yes: bool) -> 
     try:
         files.write(app, change)
     except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+        raise MeshlightError(write_error(error), "Make the folder writable for you.") from error
     click.echo(f"Written. To undo it: meshlight launch {app.id} --restore")
     if app.note:
         click.echo(app.note)
@@ -179,17 +201,29 @@ def check_model(app: ClientApp, model: str, program: str = "") -> None:
 
 
 @contextmanager
-def _settings_file(app: ClientApp, access: Access) -> Iterator[list[str]]:
-    """Write the settings that an app takes as a file, readable for us alone, while it runs; yield the arguments."""
+def _settings_file(app: ClientApp, access: Access, folder: Path) -> Iterator[list[str]]:
+    """Write the settings that an app takes as a file, readable for us alone, while it runs; yield the arguments.
+
+    What a launch that was killed has left in `folder` is removed.
+    """
     found = private_settings(app, access)
     if found is None:
         yield []
         return
     argument, settings = found
-    with tempfile.TemporaryDirectory(prefix="meshlight-launch-") as folder:  # of mode 0700
-        file = Path(folder) / "settings.json"
-        write_atomic(file, json.dumps(settings).encode(), flush=False)
-        yield [argument, str(file)]
+    for old in folder.glob("*-*"):
+        pid = old.name.partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=folder) as own:  # of mode 0700
+            file = Path(own) / "settings.json"
+            write_atomic(file, json.dumps(settings).encode(), flush=False)
+            yield [argument, str(file)]
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # another launch may have its settings there
 
 
 @contextmanager
@@ -234,7 +268,7 @@ def _start(app: ClientApp, access: Access, arguments: Sequence[str], view: AppVi
     click.echo(f"{app.name} uses {uses}, by Meshlight at {access.url}.", err=True)
     if view.note:
         click.echo(view.note, err=True)
-    with _settings_file(app, access) as more:
+    with _settings_file(app, access, Paths.here().state_dir / "launched") as more:
         command = [program, *more, *arguments_for(app, access), *arguments]
         try:
             process = subprocess.Popen(command, env=environ)  # noqa: S603 - the program that the user named

@@ -19,7 +19,8 @@ from meshlight.cli.output.models import (
     starter_lines,
 )
 from meshlight.cli.output.status import message_lines
-from meshlight.cli.service_client import connect_service, print_json
+from meshlight.cli.service_client import print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.local_views import (
     DownloadState,
@@ -59,6 +60,7 @@ download running. Exit code: 0 if the model is here (or --no-wait), 1 if not."""
     "--cancel", "change", flag_value="cancel", type=str, help="End it, and delete what is here of it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the download as JSON, at its end.")
+@start_option
 @click.pass_context
 def pull(
     ctx: click.Context, name: str | None, *, no_wait: bool, change: Change | None, as_json: bool
@@ -67,7 +69,7 @@ def pull(
 
     It goes on where it stopped after a restart, a lost network, or --pause.
     """
-    with connect_service() as client:
+    with connect_or_start(asks=False) as client:
         if name is None and change is None:
             _offer(client.local_models(), as_json=as_json)
             return

@@ -13,7 +13,7 @@ from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_con
 from meshlight.cli.output.models import local_report, model_report, place_text
 from meshlight.cli.output.reports import context_text, model_lines, model_listing
 from meshlight.cli.output.status import message_lines
-from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.cli.service_client import pick_backend, print_json
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.local_models import EngineState
@@ -44,7 +44,7 @@ NAME is the name of a model of this machine, or its unique end or beginning.""",
 @click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
 @start_option
 @click.pass_context
-def models(ctx: click.Context, *, as_json: bool, start: bool) -> None:
+def models(ctx: click.Context, *, as_json: bool) -> None:
     """List every model, and manage those of this machine.
 
     Without a command, all models that can be reached are listed. A model that several backends serve is listed once,
@@ -53,7 +53,7 @@ def models(ctx: click.Context, *, as_json: bool, start: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_or_start(start=start, asks=True) as client:
+    with connect_or_start() as client:
         view = client.snapshot()
     if as_json:
         print_json(model_listing(view))
@@ -78,13 +78,14 @@ Examples:
   meshlight models list --json | jq -r '.models[] | .id + " " + .state'""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@start_option
 def list_(*, as_json: bool) -> None:
     """List the models that this machine can run itself, and downloads.
 
     NEEDS is the memory that a model takes with its context, at most. USE says how many requests it answers now, or
     for how long it has been idle.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.local_models()
     if as_json:
         print_json(view)
@@ -107,13 +108,14 @@ it is not."""
 @click.option("--wait", is_flag=True, help="Wait until it is loaded.")
 @_ON
 @_JSON
+@start_option
 @click.pass_context
 def load(ctx: click.Context, name: str, *, wait: bool, backend: str | None, as_json: bool) -> None:
     """Load a model of this machine into memory.
 
     Idle models are unloaded if it needs their memory; those that are busy or kept never are.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         if backend is not None:
             _on_backend(client, backend, name, loads=True)
             return
@@ -139,6 +141,7 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Unload every model that is idle and not kept.")
 @_ON
 @_JSON
+@start_option
 def unload(name: str | None, *, force: bool, everything: bool, backend: str | None, as_json: bool) -> None:
     """Unload a model of this machine, and free its memory."""
     if (name is None) != everything or (everything and backend is not None):
@@ -146,7 +149,7 @@ def unload(name: str | None, *, force: bool, everything: bool, backend: str | No
             "Name one model, or give --all for every model that is idle.",
             "See what is loaded with: meshlight models list",
         )
-    with connect_service() as client:
+    with connect_or_start() as client:
         if backend is not None and name is not None:
             _on_backend(client, backend, name, loads=False)
             return
@@ -171,12 +174,13 @@ Examples:
 @click.argument("name")
 @click.option("--off", is_flag=True, help="Keep it no longer.")
 @_JSON
+@start_option
 def keep(name: str, *, off: bool, as_json: bool) -> None:
     """Keep a model loaded, however long it is idle.
 
     It is loaded at each start too, and never unloaded for another model.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         model = find_model(client.local_models(), name)
         model = client.change_model(model.id, {"keep": not off})
     if as_json:
@@ -199,9 +203,10 @@ Examples:
 )
 @click.argument("name")
 @_JSON
+@start_option
 def show(name: str, *, as_json: bool) -> None:
     """Show all details of one model of this machine."""
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.local_models()
     model = find_model(view, name)
     if as_json:
@@ -215,9 +220,10 @@ def show(name: str, *, as_json: bool) -> None:
 @models.command(epilog="""\b\nExample:\n  meshlight models log smollm2""")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
+@start_option
 def log(name: str, *, as_json: bool) -> None:
     """Print the last lines that a model's engine wrote."""
-    with connect_service() as client:
+    with connect_or_start() as client:
         model = find_model(client.local_models(), name)
         written = client.engine_log(model.id)
     if as_json:
@@ -238,12 +244,13 @@ Examples:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was deleted as JSON.")
+@start_option
 def rm(name: str, *, yes: bool, as_json: bool) -> None:
     """Delete a model that Meshlight has downloaded.
 
     What other programs have downloaded is only read, never changed.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.local_models()
         model = find_model(view, name)
         shown = sanitize(model.id)

@@ -12,7 +12,7 @@ from meshlight.cli.output.peers import discovered_hints, discovered_lines, local
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.pairing_flow import Answer, DigitComparison, ignoring_errors, under_way
 from meshlight.cli.peers import find_peer, matches, single_match
-from meshlight.cli.service_client import connect_service
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.tray.peers_menu import pairing_request
 from meshlight.domain.errors import BadRequest, Conflict
 from meshlight.domain.peers import PeersView, SightingView
@@ -58,6 +58,7 @@ Exit code: 0 paired, 1 not paired, 3 waiting for confirmation, 4 the service isn
 @click.option("--yes-digits", metavar="DIGITS", help="Confirm if these are the digits, refuse if not.")
 @click.option("--refuse", is_flag=True, help="Refuse the current pairing.")
 @click.option("--link", is_flag=True, help="Print a link for pairing from the other machine.")
+@start_option
 @click.pass_context
 def pair(
     ctx: click.Context,
@@ -78,7 +79,7 @@ def pair(
     if accept + refuse + link > 1 or (name and (accept or refuse)) or (visible and not accept):
         raise BadRequest("These options can't be combined.", "For the options, see: meshlight pair --help")
     answer = Answer(yes_digits, is_interactive=sys.stdin.isatty(), waits=accept)
-    with connect_service() as client:
+    with connect_or_start() as client:
         if link:
             print_link(client.peers(), name)
             return
@@ -93,12 +94,13 @@ def pair(
 @click.command(epilog="""\b\nExamples:\n  meshlight unpair Bo\n  meshlight unpair --yes 3fa941c0""")
 @click.argument("who", nargs=-1, metavar="NAME", required=True)
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@start_option
 def unpair(who: tuple[str, ...], *, yes: bool) -> None:
     """End a pairing: neither machine can use the other's models any more.
 
     The other machine is notified at once, or when it connects next.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         peer = find_peer(client.peers().peers, " ".join(who))
         name = sanitize(peer.name)
         if not yes and sys.stdin.isatty():

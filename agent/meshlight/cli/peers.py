@@ -10,7 +10,8 @@ from rich.text import Text
 from meshlight.cli.output.console import GOOD, WARN, TerminalStyle, new_console
 from meshlight.cli.output.peers import discovered_hints, local_node_lines, peers_report, terms_text
 from meshlight.cli.output.status import message_lines
-from meshlight.cli.service_client import connect_service, print_json
+from meshlight.cli.service_client import print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.backend import RINGS, Ring
 from meshlight.domain.errors import BadRequest, NotFound
 from meshlight.domain.peers import PeerView
@@ -32,6 +33,7 @@ Examples:
   meshlight pair""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the peers as JSON.")
+@start_option
 @click.pass_context
 def peers(ctx: click.Context, *, as_json: bool) -> None:
     """Show paired and discovered machines, and share models.
@@ -41,7 +43,7 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.peers()
         backends = () if as_json else client.backends()
     if as_json:
@@ -53,13 +55,14 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
 
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers visible on\n  meshlight peers visible off""")
 @click.argument("switch", type=_SWITCH, metavar="on|off")
+@start_option
 def visible(switch: Switch) -> None:
     """Make this machine visible to others on this network, or hide it.
 
     Others can then ask it to pair, and see its name, its id and the number of its models. Paired machines keep
     working either way.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.set_visibility(visible=switch == "on")
     console = new_console()
     style = TerminalStyle.of(console)
@@ -72,9 +75,10 @@ def visible(switch: Switch) -> None:
 
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers browse on\n  meshlight peers browse off""")
 @click.argument("switch", type=_SWITCH, metavar="on|off")
+@start_option
 def browse(switch: Switch) -> None:
     """Search for other machines on this network, or not."""
-    with connect_service() as client:
+    with connect_or_start() as client:
         view = client.set_visibility(browse=switch == "on")
     console = new_console()
     style = TerminalStyle.of(console)
@@ -113,6 +117,7 @@ NAME is a peer's name or id, or the start of its id."""
     "--may-manage/--no-may-manage", default=None, help="It may load and unload the models it may use, or not."
 )
 @click.option("--pause/--resume", "paused", default=None, help="Stop sharing for now, or resume.")
+@start_option
 def share(
     name: str,
     *,
@@ -140,7 +145,7 @@ def share(
         terms["may_manage"] = may_manage
     if paused is not None:
         terms["paused"] = paused
-    with connect_service() as client:
+    with connect_or_start() as client:
         peer = find_peer(client.peers().peers, name)
         if terms:
             changed = client.set_terms(peer.id, terms)

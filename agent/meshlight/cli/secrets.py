@@ -30,16 +30,24 @@ T = TypeVar("T")
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
-  meshlight secrets list
+  meshlight secrets
   pass show studio | meshlight secrets set studio
 
 API keys are stored in the system's keyring, or in a file of their own where you chose that; never in the
-configuration file."""
+configuration file.""",
 )
-def secrets() -> None:
-    """List, set and remove the API keys of backends."""
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.pass_context
+def secrets(ctx: click.Context, *, as_json: bool) -> None:
+    """List, set and remove the API keys of backends.
+
+    Without a command, they are listed; the keys are never shown.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
 
 
 @secrets.command(
@@ -50,7 +58,10 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(*, as_json: bool) -> None:
-    """List the backends with an API key and the state of each key; the keys are never shown."""
+    """List the backends with an API key.
+
+    The state of each key is shown, and never the key.
+    """
 
     async def list_keys(store: Secrets) -> list[dict[str, str]]:
         found = []
@@ -101,9 +112,10 @@ Examples:
 )
 @click.argument("backend")
 def set_(*, backend: str) -> None:
-    """Set the API key of BACKEND (its name or id), from a prompt or standard input.
+    """Set the API key of BACKEND (its name or id).
 
-    It can't be given on the command line, where other users of this machine could read it.
+    It comes from a prompt or standard input. It can't be given on the command line, where other users of this machine
+    could read it.
     """
     chosen = _pick(backend)
     value = _prompt_key(chosen)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
+from meshlight.cli.entry import LEVELS
 from meshlight.cli.service_options import service_options
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command(

@@ -9,12 +9,13 @@ from msgspec import Struct, to_builtins
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.table import Column, lay_out
-from meshlight.cli.service_client import connect_service, print_json
+from meshlight.cli.service_client import print_json
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.backend import RINGS
 from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy
-from meshlight.domain.text import sanitize, similar_names
+from meshlight.domain.text import cut, sanitize, similar_names
 
 ON: Final = ("on", "true", "yes", "1")
 OFF: Final = ("off", "false", "no", "0")
@@ -69,6 +70,7 @@ Examples:
 `meshlight login` is about start at login.""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all settings as JSON.")
+@start_option
 @click.pass_context
 def settings(ctx: click.Context, *, as_json: bool) -> None:
     """Show and change the settings.
@@ -77,7 +79,7 @@ def settings(ctx: click.Context, *, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_service() as client:
+    with connect_or_start() as client:
         current = to_builtins(client.settings())
     if as_json:
         print_json(current)
@@ -85,7 +87,7 @@ def settings(ctx: click.Context, *, as_json: bool) -> None:
     columns = (
         Column(title="SETTING"),
         Column(title="VALUE", min_width=8),
-        Column(title="WHAT IT DOES", min_width=20),
+        Column(title="WHAT IT DOES", min_width=20, drop=1, fit=cut),
     )
     rows = [[name, _shown(_value(current, one.path)), one.about] for name, one in SETTINGS.items()]
     console = new_console()
@@ -105,6 +107,7 @@ Examples:
 )
 @click.argument("name")
 @click.argument("values", metavar="VALUE...", nargs=-1)
+@start_option
 def set_(name: str, values: tuple[str, ...]) -> None:
     """Change the setting NAME; it holds at once."""
     found = SETTINGS.get(name)
@@ -113,7 +116,7 @@ def set_(name: str, values: tuple[str, ...]) -> None:
         hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {', '.join(SETTINGS)}."
         raise BadRequest(f"There is no setting {name!r}.", hint)
     value = parse_value(name, found, values)
-    with connect_service() as client:
+    with connect_or_start() as client:
         current = change(client, found, value)
     click.echo(f"{name}: {_shown(_value(current, found.path))}")
 
@@ -132,7 +135,8 @@ def parse_value(name: str, setting: Setting, values: tuple[str, ...]) -> object:
     if setting.kind == "list":
         return [] if values == (NONE,) else list(values)
     if len(values) != 1:
-        raise BadRequest(f"{name} takes one value.", f"Type: meshlight settings set {name} VALUE")
+        may_be = "VALUE" if setting.kind == "text" else "|".join(setting.choices or ("on", "off"))
+        raise BadRequest(f"{name} takes one value.", f"Type: meshlight settings set {name} {may_be}")
     [value] = values
     if setting.kind == "text":
         return value

@@ -19,6 +19,7 @@ from meshlight.cli.output.chat import chat_models
 from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.pairing import pair
+from meshlight.cli.prompts import ask_text
 from meshlight.cli.start import connect_or_start
 from meshlight.desktop.system.login import NOTHING_STARTS, login_here
 from meshlight.domain.api_types import BackendView, SnapshotView
@@ -51,7 +52,7 @@ def setup(ctx: click.Context) -> None:
             "`setup` asks questions, and nobody can be asked here.",
             "Use the commands it uses: meshlight backends add, models pull starter, env, login on.",
         )
-    with connect_or_start(start=True) as client:
+    with connect_or_start(asks=False) as client:
         try:
             _Setup(ctx, client).run()
         except (click.Abort, KeyboardInterrupt):
@@ -133,7 +134,7 @@ class _Setup:
         """Ask for a key, tell by it whose it is, and add that cloud after a check."""
         pages = ", ".join(f"{one.label}: {one.key_page}" for one in PROVIDERS[:NAMED_MAX])
         click.echo(f"Keys are made on the provider's page. {pages}")
-        key: str = click.prompt("Paste the key (it is not shown)", hide_input=True).strip()
+        key = ask_text("Paste the key (it is not shown)", is_secret=True)
         provider = provider_of(key)
         if provider is None:
             click.echo("Its letters don't say whose it is. Whose is it?")

@@ -10,7 +10,7 @@ from meshlight.api_client.client import ApiClient
 from meshlight.cli.output.console import TerminalStyle, new_console
 from meshlight.cli.output.reports import route_report, test_report
 from meshlight.cli.output.status import status_report
-from meshlight.cli.service_client import connect_service, print_json
+from meshlight.cli.service_client import print_json
 from meshlight.cli.start import connect_or_start, start_option
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.events import LocalEvent
@@ -32,13 +32,13 @@ Exit code: 0 green, 1 amber, 2 red, 3 grey (not known yet), 4 the service isn't 
 @click.option("--watch", is_flag=True, help="Show each change until Ctrl-C.")
 @start_option
 @click.pass_context
-def status(ctx: click.Context, *, as_json: bool, watch: bool, start: bool) -> None:
+def status(ctx: click.Context, *, as_json: bool, watch: bool) -> None:
     """Show the state of the mesh and its backends.
 
     Shows the overall state, and each backend with its state, latency and models. For a backend that is not healthy,
     it shows the reason and a fix. A backend is a server or account that answers.
     """
-    with connect_or_start(start=start, asks=True) as client:
+    with connect_or_start() as client:
         view = _watch(client, as_json=as_json) if watch else client.snapshot()
         if not watch:
             _show(view, client.runtime.url, as_json=as_json)
@@ -53,10 +53,11 @@ Example:
 The exit code is that of `meshlight status`."""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot afterwards as JSON.")
+@start_option
 @click.pass_context
 def refresh(ctx: click.Context, *, as_json: bool) -> None:
     """Check every backend now and search for new engines, then show the status."""
-    with connect_service() as client:
+    with connect_or_start() as client:
         columns = (TextColumn("Checking backends"), BarColumn(), MofNCompleteColumn())
         console = new_console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -81,13 +82,14 @@ Exit code: 0 if a backend would answer, 1 if none would."""
     "--tokens", type=click.IntRange(0, 1_000_000_000), default=0, help="For a prompt of so many tokens."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@start_option
 @click.pass_context
 def route(ctx: click.Context, model: str, tokens: int, *, as_json: bool) -> None:
     """Show which backend would answer for MODEL now, and why not the others.
 
     MODEL is a model's id, one of your aliases, or BACKEND/MODEL for the model on one backend.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         reply = client.route(model, tokens)
     if as_json:
         print_json(reply)
@@ -108,13 +110,14 @@ Exit code: 0 if every request was answered, 1 if one was not."""
 @click.argument("model", required=False)
 @click.option("--count", type=click.IntRange(1, 5), default=3, show_default=True, help="How many requests.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@start_option
 @click.pass_context
 def test(ctx: click.Context, model: str | None, count: int, *, as_json: bool) -> None:
     """Send a few small real requests and measure them: which backend answered, how fast.
 
     Without MODEL, a model that is ready is used. The requests take the same route as those of your apps.
     """
-    with connect_service() as client:
+    with connect_or_start() as client:
         names = {b.id: b.name for b in client.snapshot().backends}
         with new_console(stderr=True).status(
             "Waiting for the responses. A model that must be loaded first may take minutes."

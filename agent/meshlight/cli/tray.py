@@ -21,13 +21,14 @@ from meshlight.desktop.system.instance_signal import ActivationListener, signal_
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.login import entry_here
 from meshlight.desktop.system.opener import open_file
-from meshlight.desktop.system.process import end_with_parent, program
+from meshlight.desktop.system.process import end_with_parent, program, start_detached
 from meshlight.desktop.tray.app import TrayApp
 from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.notifications import send_notification
 from meshlight.desktop.tray.state import Preferences, TrayEnvironment
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.errors import ServiceError
+from meshlight.domain.text import write_error
 from meshlight.storage.instance import AlreadyRunning, start_alone
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
@@ -113,7 +114,7 @@ def run_tray(
         paths.prepare()
     except OSError as error:
         raise ServiceError(
-            f"{error}.", "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
+            write_error(error), "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
         ) from error
     lock = start_alone(paths.state_dir / "tray.lock")
     if isinstance(lock, AlreadyRunning):
@@ -124,11 +125,23 @@ def run_tray(
         end_with_parent(tray.quit)
         if opens_window:
             tray.activate("")
+        receiver = _receive_links()
         with ActivationListener(paths.state_dir, INSTANCE_SOCKET, tray.activate):
             lost_reason = tray.run()
+        del receiver  # held until here
     if lost_reason:
         click.echo(lost_reason, err=True)
     return 1 if lost_reason else 0
+
+
+def _receive_links(platform: str = sys.platform) -> object:
+    """Open each link that is clicked while we run, as the desktop does by itself on other systems than macOS."""
+    if platform != "darwin":
+        return None
+    from meshlight.cli.link import LINK_COMMAND  # noqa: PLC0415 -- not on other systems: it needs much memory
+    from meshlight.desktop.system.macos_links import receive_links  # noqa: PLC0415
+
+    return receive_links(lambda link: start_detached(program(*LINK_COMMAND, link, windowed=True)))
 
 
 def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) -> TrayApp:

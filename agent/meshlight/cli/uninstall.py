@@ -18,6 +18,7 @@ from meshlight.desktop.system.files_made import remove_empty
 from meshlight.desktop.system.login import entry_here, unit_here
 from meshlight.domain.client_apps import APPS
 from meshlight.domain.errors import BadRequest, MeshlightError, SecretError
+from meshlight.domain.text import write_error
 from meshlight.storage.node_identity import OWNER
 from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.store import Secrets
@@ -48,13 +49,15 @@ def uninstall(ctx: click.Context, *, everything: bool, yes: bool) -> None:
             f"Remove {paths.state_dir} yourself, or unset MESHLIGHT_HOME.",
         )
     if everything and not yes:
+        if not sys.stdin.isatty():
+            raise BadRequest("Nobody can be asked here whether to remove all of it.", "Add --yes.")
         click.confirm(
             "Remove your settings, the keys of all backends, pairings and logs as well?", abort=True
         )
     try:
         lines, problems = remove_all(paths, everything=everything)
     except OSError as error:
-        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+        raise MeshlightError(write_error(error), "Make the folder writable for you.") from error
     for line in lines:
         click.echo(line)
     for problem in problems:

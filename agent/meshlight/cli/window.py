@@ -5,14 +5,15 @@ import threading
 
 import click
 
-from meshlight.api_client.client import START_HINT, ApiClient
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.start import connect_or_start, start_option
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_page
 from meshlight.desktop.system.process import end_with_parent, receive_key
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import MeshWindow, WindowGeometry, fragment_for, with_node
-from meshlight.domain.errors import NotRunning, NoWindow, ServiceError
+from meshlight.domain.errors import NoWindow, ServiceError
 from meshlight.storage.instance import AlreadyRunning, start_alone
 from meshlight.storage.paths import Paths
 
@@ -30,6 +31,7 @@ Examples:
 If a window is already open, this brings it to the front."""
 )
 @click.option("--node", default="", metavar="ID", help="Select this backend on the page.")
+@start_option
 def window(*, node: str) -> None:
     """Show the mesh page in a window.
 
@@ -38,8 +40,7 @@ def window(*, node: str) -> None:
     receive_key()
     paths = Paths.here()
     paths.check()
-    if not paths.state_dir.is_dir():  # no service ever ran, or it was just uninstalled: make nothing there
-        raise NotRunning("Meshlight isn't running.", START_HINT)
+    connect_or_start(asks=False).close()  # else nothing is made here: it may have been uninstalled just now
     lock = start_alone(paths.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
         _activate_open_window(paths, node)
@@ -69,7 +70,7 @@ def open_in_browser(paths: Paths, node: str = "", why: ServiceError | None = Non
             click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
             return
         link = with_node(client.one_time_link(), node)
-    click.echo("No browser was found. Open this link within a minute:", err=True)
+    click.echo("No browser can be shown here. Open this link in one, within a minute:", err=True)
     click.echo(link)
 
 

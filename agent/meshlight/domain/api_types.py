@@ -384,6 +384,8 @@ class RouteExplanation(Struct, frozen=True, kw_only=True):
     """The fallback model that would answer; its routes come first. Empty while the model itself can be used."""
     fallback: str = ""
     """Why that one would answer."""
+    fix: str = ""
+    """What helps where none would answer."""
 
 
 class ModelTestRun(Struct, frozen=True, kw_only=True):

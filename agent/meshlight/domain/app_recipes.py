@@ -191,6 +191,8 @@ def _aider_variables(access: Access) -> Variables:
             "AIDER_OPENAI_API_BASE": access.openai_url,
             "AIDER_OPENAI_API_KEY": access.key,
             "AIDER_MODEL": f"openai/{access.model}",
+            # It asks at each start about a model that is not in its own list.
+            "AIDER_SHOW_MODEL_WARNINGS": "False",
         }
     )
 
@@ -200,6 +202,7 @@ def _aider_settings(access: Access) -> Settings:
         "model": f"openai/{access.model}",
         "openai-api-base": access.openai_url,
         "openai-api-key": access.key,
+        "show-model-warnings": False,
     }
 
 
@@ -274,7 +277,7 @@ def _codex_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - one
 def _cursor_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - one signature for all
     lines = [
         f"OpenAI API Key: {access.key}",
-        f"Override OpenAI Base URL: your public address of {access.openai_url}",
+        f"Override OpenAI Base URL: https://YOUR-PUBLIC-ADDRESS/v1, which leads to {access.openai_url}",
         f"Add model: {access.model}",
     ]
     return Recipe(place="Cursor Settings → Models → API Keys.", text="\n".join(lines))
@@ -301,7 +304,7 @@ def _continue_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - 
 def _zed_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - one signature for all
     return Recipe(
         place="Zed's settings.json (“zed: open settings”). "
-        "The key goes into Agent Settings → LLM Providers → Meshlight.",
+        "The key goes into “agent: open settings” → LLM Providers → Meshlight.",
         text=_json(_zed_settings(access)),
     )
 
@@ -314,13 +317,14 @@ def _vscode_recipe(access: Access, shell: Shell) -> Recipe:  # noqa: ARG001 - on
         "name": access.model,
         "url": f"{access.openai_url}/chat/completions",
         "toolCalling": True,
+        "vision": False,
         "maxInputTokens": context - output,
         "maxOutputTokens": output,
     }
     provider = {"name": "Meshlight", "vendor": "customendpoint", "apiType": "chat-completions"}
     return Recipe(
-        place="“Chat: Manage Language Models” → Add → Custom Endpoint, with the key. "
-        "The gear beside it opens the file, where this entry has the rest.",
+        place="“Chat: Manage Language Models” → Add Models → Custom Endpoint, with the key and Chat Completions. "
+        "The file that opens then is to have this; keep the line with apiKey that is there.",
         text=_json([{**provider, "models": [model]}]),
     )
 

@@ -27,6 +27,7 @@ from operator import attrgetter
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.rules import Policy
@@ -229,6 +230,40 @@ def best(
             return Best(numbers[0], second, decided)
         left = [left[at] for at in kept]
     return Best(numbers[0], numbers[1] if len(numbers) > 1 else second, _LAST)
+
+
+def as_told(
+    found: Best,
+    steps: Sequence[Step],
+    routes: Sequence[RouteFacts],
+    prompt: Prompt = NO_PROMPT,
+    expect: Callable[[], None] = lambda: None,
+) -> Best:
+    """Return a choice with what decided it for people: a full place that would be first if it had a free slot.
+
+    The step by which two others differ after that place was left out decided between those two only.
+    """
+    if not any(route.is_full for route in routes) or routes[found.first].is_full:
+        return found
+    if found.step in steps[: steps.index("slot") + 1]:
+        return found
+    expect()
+    freed = [_with_free_slot(route) if route.is_full else route for route in routes]
+    first = best(steps, freed, prompt).first
+    return Best(found.first, first, "slot") if routes[first].is_full else found
+
+
+def _with_free_slot(route: RouteFacts) -> RouteFacts:
+    """Return the facts of a full route as they would be with one slot free."""
+    taken = route.in_flight if route.taken is None else route.taken
+    more = 0 if route.slots is None else max(taken - route.slots + 1, 0)
+    return replace(
+        route,
+        in_flight=route.in_flight - more,
+        taken=None if route.taken is None else route.taken - more,
+        wait_s=0.0,
+        held_s=0.0,
+    )
 
 
 def _timed(

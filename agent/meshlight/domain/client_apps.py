@@ -4,6 +4,7 @@ A fact that could not be confirmed in the app's own documentation or source, or 
 `unconfirmed`. What is made of these facts, texts and settings, is in `app_recipes`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -33,6 +34,9 @@ Form = Literal["shell", "json", "toml", "yaml", "python", "javascript", "steps"]
 FileForm = Literal["json", "toml", "yaml", "env"]
 
 _OPENAI_PYTHON: Final = ("openai/python", "asyncopenai/python")
+_OPENAI_JS: Final = ("openai/js", "openai/node")
+_MINIFIED: Final = re.compile(r"\A[\w$]{1,3}/js (?=\d)")
+"""How OpenAI's JavaScript client calls itself in a program that was made small: its class lost its name."""
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
@@ -133,12 +137,13 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="steps",
             docs="https://ngrok.com/docs/gateway/examples/cursor-local-llm",
-            context=32_768,
-            needs_tools=True,
-            fits=_CODING,
+            context=16_384,
+            fits="chat models, in its Ask and Plan modes; its agent and Tab keep to Cursor's own.",
             note="Cursor sends each request through its own servers, which can't reach an address of this machine: "
-            "it needs a public address that you make yourself, and its paid plan.",
-            unconfirmed="all of this by a page of Cursor itself.",
+            "it needs a public https address that you make yourself (a tunnel, and its host in allowed_hosts), and "
+            "its paid plan. Until then this does not work.",
+            unconfirmed="all of this by a page of Cursor itself. Some gateways report that it sends bodies in the "
+            "shape of OpenAI's responses to the path of chat completions, which backends refuse.",
         ),
         ClientApp(
             id="continue",
@@ -148,8 +153,9 @@ APPS: Final[Mapping[str, ClientApp]] = {
             docs="https://docs.continue.dev/customize/model-providers/top-level/openai",
             context=8_192,
             fits="any chat model; agent mode wants one that calls tools.",
-            file=None,
-            unconfirmed="how its requests call themselves.",
+            user_agents=_OPENAI_JS,
+            shared_client="OpenAI's JavaScript client",
+            unconfirmed="that its editors' requests call themselves as those of its command line do.",
         ),
         ClientApp(
             id="zed",
@@ -162,8 +168,8 @@ APPS: Final[Mapping[str, ClientApp]] = {
             context=16_384,
             fits="any chat model; its agent wants one that calls tools.",
             user_agents=("zed/",),
-            note="Zed keeps keys in the system's keychain, not in its settings: paste the key once.",
-            unconfirmed="that its requests call themselves Zed.",
+            note="Zed keeps keys in the system's keychain, not in its settings: paste the key once. "
+            "MESHLIGHT_API_KEY in its environment goes first.",
         ),
         ClientApp(
             id="vscode",
@@ -175,8 +181,8 @@ APPS: Final[Mapping[str, ClientApp]] = {
             needs_tools=True,
             fits=_CODING,
             user_agents=("githubcopilotchat/",),
-            note="Copilot Chat's Ollama provider sends no key, so it works only with require_key = false; "
-            "a Custom Endpoint sends one.",
+            note="It needs VS Code 1.122 or newer, but no GitHub account. Its Ollama provider is deprecated and "
+            "sends no key, so it works only with require_key = false; a Custom Endpoint sends one.",
             unconfirmed="that its requests for other endpoints call themselves GitHubCopilotChat.",
         ),
         ClientApp(
@@ -209,7 +215,12 @@ APPS: Final[Mapping[str, ClientApp]] = {
             speaks="openai",
             form="shell",
             docs="https://aider.chat/docs/llms/openai-compat.html",
-            variables=("AIDER_OPENAI_API_BASE", "AIDER_OPENAI_API_KEY", "AIDER_MODEL"),
+            variables=(
+                "AIDER_OPENAI_API_BASE",
+                "AIDER_OPENAI_API_KEY",
+                "AIDER_MODEL",
+                "AIDER_SHOW_MODEL_WARNINGS",
+            ),
             file=ConfigFile(form="yaml", path=".aider.conf.yml"),
             context=16_384,
             fits="models for code, with 16k tokens of context; it needs no tools.",
@@ -262,7 +273,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
             docs="https://github.com/openai/openai-node",
             variables=("OPENAI_BASE_URL", "OPENAI_API_KEY"),
             fits="any model.",
-            user_agents=("openai/js", "openai/node"),
+            user_agents=_OPENAI_JS,
             shared_client="OpenAI's JavaScript client",
         ),
         ClientApp(
@@ -280,7 +291,7 @@ APPS: Final[Mapping[str, ClientApp]] = {
 
 def apps_of(user_agent: bytes) -> Sequence[AppId]:
     """Return the ids of the apps whose requests call themselves so; several where they use the same client."""
-    name = user_agent[:200].decode("latin-1").lower()
+    name = _MINIFIED.sub("openai/js ", user_agent[:200].decode("latin-1").lower(), count=1)
     return [app.id for app in APPS.values() if name.startswith(app.user_agents)] if name else []
 
 

@@ -23,6 +23,7 @@ ID_HEADERS = (
     b"thread-id",
 )
 """Headers by which clients name a session or conversation; the first one counts."""
+_ID_HEADERS = frozenset(ID_HEADERS)
 ID_MAX = 1_000
 """Characters of an id that are looked at."""
 BEGINNING_MAX = 1 << 20
@@ -61,8 +62,13 @@ def conversation_of(model: str, headers: Iterable[tuple[bytes, bytes]], body: by
     if found is None:
         return None
     values = dict(headers)
-    named = next((values[name].decode("latin-1") for name in ID_HEADERS if name in values), "")
-    named = named or _id(found.conversation) or _id(found.prompt_cache_key) or _id(found.metadata, "user_id")
+    named = ""
+    if not _ID_HEADERS.isdisjoint(values):
+        named = next(values[name].decode("latin-1") for name in ID_HEADERS if name in values)
+    if not named and (found.conversation is not None or found.prompt_cache_key is not None):
+        named = _id(found.conversation) or _id(found.prompt_cache_key)
+    if not named and found.metadata is not None:
+        named = _id(found.metadata, "user_id")
     if named:
         return _hash(model, b"id", named[:ID_MAX].encode("utf-8", "replace"))
     beginning = _beginning(found)

@@ -4,13 +4,13 @@ The first result decides; after that two good probes make a backend healthy and 
 make it unhealthy, so that a single lost packet changes nothing. All times are seconds of one monotonic clock.
 """
 
-from statistics import median
 from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.domain.backend import NOT_CHECKED, OK, Reason, Ring
+from meshlight.domain.median import median
 
 State = Literal["healthy", "warming", "unhealthy", "unknown"]
 

@@ -6,9 +6,10 @@ A file in base64 counts as a picture, in a data URL as well as in a field of its
 """
 
 import re
-from statistics import median
 
 from msgspec import Struct
+
+from meshlight.domain.median import median
 
 ASCII_BYTES_PER_TOKEN = 4.0
 OTHER_BYTES_PER_TOKEN = 3.0

@@ -11,7 +11,17 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail, Ring
-from meshlight.domain.choice import NO_PROMPT, Place, Prompt, RouteFacts, deciding_step, places
+from meshlight.domain.choice import (
+    NO_PROMPT,
+    STEPS,
+    Best,
+    Place,
+    Prompt,
+    RouteFacts,
+    as_told,
+    deciding_step,
+    places,
+)
 from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.model_names import other_tag
@@ -227,7 +237,7 @@ def explained(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_P
     if len(ready) < 2:
         return ranking if not ready else _with_reasons(ranking, {id(ready[0]): HEALTHY})
     found = places(ranking.policy, [score.facts for score in ready], prompt)
-    first = _why_best(ranking.policy, ready, found, nodes)
+    first = _why_best(ranking.policy, ready, found, nodes, prompt)
     reasons = {id(ready[0]): f"{first[:1].upper()}{first[1:]}."}
     for at in range(1, len(ready)):
         why = why_later(deciding_step(ranking.policy, found[at - 1], found[at]), ready[at].facts)
@@ -244,14 +254,23 @@ def why_best(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_PR
     if len(ready) < 2:
         return ""
     found = places(ranking.policy, [score.facts for score in ready], prompt)
-    return _why_best(ranking.policy, ready, found, nodes)
+    return _why_best(ranking.policy, ready, found, nodes, prompt)
 
 
 def _why_best(
-    policy: Policy, ready: Sequence[RouteScore], found: Sequence[Place], nodes: Mapping[str, Node]
+    policy: Policy,
+    ready: Sequence[RouteScore],
+    found: Sequence[Place],
+    nodes: Mapping[str, Node],
+    prompt: Prompt,
 ) -> str:
     step = deciding_step(policy, found[0], found[1])
-    return why_first(step, ready[0].facts, ready[1].facts, route_name(nodes, ready[1]))
+    # As they are listed: of equal ones, the first one is taken.
+    order = sorted(range(len(ready)), key=lambda at: ready[at].facts.index)
+    decided = Best(order.index(0), order.index(1), step)
+    told = as_told(decided, STEPS[policy], [ready[at].facts for at in order], prompt)
+    other = ready[order[told.second]]
+    return why_first(told.step, ready[0].facts, other.facts, route_name(nodes, other))
 
 
 def _with_reasons(ranking: Ranking, reasons: Mapping[int, str]) -> Ranking:

@@ -60,7 +60,8 @@ def _unset(name: str, shell: Shell) -> str:
         case "sh":
             return f"unset {name}"
         case "fish":
-            return f"set -e {name}"
+            # To erase a universal variable would be for good, in every shell: an empty one hides it.
+            return f"set -eg {name}; if set -qU {name}; set -gx {name}; end"
         case "powershell":
             return f"Remove-Item Env:{name} -ErrorAction Ignore"
         case "cmd":

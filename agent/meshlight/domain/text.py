@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 
 ELLIPSIS = "…"
@@ -125,6 +124,13 @@ def width(text: str) -> int:
     return sum(_cells(letter) for letter in text)
 
 
+def write_error(error: OSError) -> str:
+    """Return as a sentence what could not be written, and why."""
+    what = error.filename2 or error.filename
+    named = f"{sanitize(str(what))} can't" if what else "A file can't"
+    return f"{named} be written: {error.strerror or type(error).__name__}."
+
+
 def shorten(text: str, cells: int) -> str:
     """Return clean text in at most `cells` cells; long names lose their middle, because they differ at the ends."""
     if width(text) <= cells:
@@ -228,6 +234,8 @@ PART_MIN = 3
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return up to three of `names` that are similar to `name` or hold it, to suggest them in an error message."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for an error message alone
+
     by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
     target = name[:LENGTH].lower()
     letters = Counter(target)

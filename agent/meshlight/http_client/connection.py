@@ -197,8 +197,10 @@ class Connection(asyncio.Protocol):
                 )
             )
             return
-        if self._at_chunk and self._takes_chunk(data):
-            return
+        if self._at_chunk and self._response is not None:
+            data = self._take_chunks(self._response, data)
+            if not data:
+                return
         error = self._read_known(data) if self._left >= 0 or not self._fed else self._parse(data)
         response = self._response
         if response is None:
@@ -312,7 +314,10 @@ class Connection(asyncio.Protocol):
         """Read an answer whose head is known, or begin one; otherwise have it parsed."""
         response = self._response
         if response is not None:
-            return self._read_body(response, data) if self._left >= 0 else self._parse(data)
+            if self._left < 0:
+                return self._parse(data)
+            self._read_body(response, data)
+            return None
         found = None if self._bodiless else self._owner.heads.find(data)
         if found is None:
             error = self._parse(data)
@@ -321,7 +326,7 @@ class Connection(asyncio.Protocol):
                 if not self._bodiless:
                     self._owner.heads.learn(data, response.headers)
                 if self._is_chunked and not self._is_complete:
-                    self._at_chunk = _are_chunks(data, data.find(b"\r\n\r\n") + 4)
+                    self._at_chunk = _whole_chunks(data, data.find(b"\r\n\r\n") + 4)[1] == len(data)
             return error
         head, end, length = found
         self._response = response = Response(
@@ -336,33 +341,40 @@ class Connection(asyncio.Protocol):
         )
         self._framed = True
         self._left = length
-        return self._read_body(response, data[end + 4 :])
+        self._read_body(response, data[end + 4 :])
+        return None
 
     def _read_body(self, response: Response, data: bytes) -> None:
-        """Read a piece of a body of known length."""
+        """Read a piece of a body of known length; what comes after it makes the connection unusable."""
         left = self._left - len(data)
         if data:
             response.feed(data if left >= 0 else data[: self._left])
         self._left = max(left, 0)
         if left <= 0:
             self._is_complete = True
-            self._may_reuse = left == 0  # what comes after the answer makes the connection unusable
+            self._may_reuse = left == 0
 
-    def _takes_chunk(self, data: bytes) -> bool:
-        """Pass on one whole chunk as it came; False where it is for the parser."""
-        response = self._response
+    def _take_chunks(self, response: Response, data: bytes) -> bytes:
+        """Pass on the whole chunks that `data` begins with, one that came alone as it is; return the rest."""
         end = data.find(b"\r\n", 0, _SIZE_LINE_MAX)
-        size = _sizes.get(data[:end]) or _size(data[:end])
-        if not size or len(data) != end + 4 + size or not data.endswith(b"\r\n") or response is None:
-            self._at_chunk = _are_chunks(data, 0)
-            return False
-        piece = data[end + 2 : -2]
-        if response.on_chunk is None or not response.on_chunk(data, piece):
+        size = _sizes.get(data[:end])
+        if size and len(data) == end + 4 + size and data.endswith(b"\r\n"):
+            piece = data[end + 2 : -2]
+            if response.on_chunk is not None and response.on_chunk(data, piece):
+                return b""
             response.feed(piece)
-            if response.unread > HIGH_WATER:
-                self._pause()
-            response.wake()
-        return True
+        else:
+            pieces, end = _whole_chunks(data, 0)
+            for piece in pieces:
+                response.feed(piece)
+            data = data[end:]
+            if data:
+                self._at_chunk = False
+                return data
+        if response.unread > HIGH_WATER:
+            self._pause()
+        response.wake()
+        return b""
 
     def _pause(self) -> None:
         if not self._is_paused:
@@ -424,15 +436,21 @@ class Connection(asyncio.Protocol):
         return "in the middle of an answer's head" if self._fed else "without an answer"
 
 
-def _are_chunks(data: bytes, start: int) -> bool:
-    """Whether there are only whole chunks in usual form from `start` on, and not the last one."""
+def _whole_chunks(data: bytes, start: int) -> tuple[list[bytes], int]:
+    """Return what the whole chunks hold that begin at `start`, and where the rest begins, which may be the last one.
+
+    A chunk that is large, or not in the usual form, ends them.
+    """
+    pieces = []
     while start < len(data):
-        end = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
-        size = _size(data[start:end]) if end > 0 else 0
-        start = end + 4 + size
-        if not size or data[start - 2 : start] != b"\r\n":
-            return False
-    return True
+        line = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
+        size = _size(data[start:line]) if line > 0 else 0
+        end = line + 4 + size
+        if not size or data[end - 2 : end] != b"\r\n":
+            break
+        pieces.append(data[line + 2 : end - 2])
+        start = end
+    return pieces, start
 
 
 def _size(digits: bytes) -> int:

@@ -1,7 +1,6 @@
 """Reading response headers: a value by name, dates, and how long to wait before the next request."""
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from meshlight.http_client.response import Headers
 
@@ -32,6 +31,8 @@ def retry_after_s(headers: Headers) -> float | None:
 
 def read_date(text: str) -> datetime | None:
     """Return the time of a header's date (RFC 9110, section 5.6.7); None when it is not a date."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few answers have a date that is read
+
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -53,12 +53,12 @@ class Response:
 
     __slots__ = (
         "_error",
-        "_headers",
         "_pieces",
         "_push",
         "_source",
         "_waiter",
         "first_byte_at",
+        "headers",
         "known",
         "length",
         "on_arrival",
@@ -68,6 +68,9 @@ class Response:
         "status",
         "unread",
     )
+
+    headers: list[tuple[bytes, bytes]]
+    """Names are lower-case; values are unchanged, without surrounding spaces."""
 
     def __init__(
         self,
@@ -85,7 +88,8 @@ class Response:
         """Its head, where that is one that was read before; `headers` need not be given then, but the length."""
         self.length = length
         self.status = status
-        self._headers = headers
+        if headers is not None:
+            self.headers = headers
         self.reused = reused
         """Whether the connection had carried an earlier exchange."""
         self.sent_at = sent_at
@@ -104,12 +108,12 @@ class Response:
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
 
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Its headers. Names are lower-case; values are unchanged, without surrounding spaces."""
-        if self._headers is None:
-            self._headers = [] if self.known is None else self.known.headers(self.length)
-        return self._headers
+    def __getattr__(self, name: str) -> Any:
+        """Make the headers of a known head when somebody reads them for the first time: nobody may."""
+        if name != "headers" or self.known is None:
+            raise AttributeError(name)
+        self.headers = self.known.headers(self.length)
+        return self.headers
 
     @property
     def is_complete(self) -> bool:

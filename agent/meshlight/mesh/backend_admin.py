@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from meshlight.backends.base import BackendKind, Probe
 from meshlight.backends.detection import usual_ports
 from meshlight.backends.diagnostics import for_new
+from meshlight.backends.field_checks import check_field
 from meshlight.backends.kinds import kind_of, ring_for
 from meshlight.domain.backend import ACCOUNT_KINDS, Backend, Reason
 from meshlight.domain.config import Config
@@ -34,7 +35,6 @@ from meshlight.mesh.backend_form import (
     NAMED_IN_DRAFT,
     BackendDraft,
     BackendPatch,
-    check_field,
     checked_models,
     checked_name,
     completed,

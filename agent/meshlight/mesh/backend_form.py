@@ -1,15 +1,15 @@
 """What a request to add or change a backend contains, and the checks that need nothing but the request."""
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meshlight.backends.base import BackendKind
+from meshlight.backends.field_checks import check_field
 from meshlight.domain.backend import NAMED_MODELS_MAX, SLOTS_MAX, Kind, Ring, is_model_id
 from meshlight.domain.errors import BadRequest
-from meshlight.domain.proxy import PROXY_MAX, proxy_fault
+from meshlight.domain.proxy import PROXY_MAX
 from meshlight.http_client.address import URL_MAX
 
 NAME_MAX = 80
@@ -90,35 +90,6 @@ def completed(draft: BackendDraft, kind: BackendKind) -> dict[str, str]:
     return texts
 
 
-def check_field(name: str, text: str, kind: BackendKind) -> None:
-    """Raise BadRequest if a field of this kind does not allow this text."""
-    field = next((field for field in kind.fields if field.name == name), None)
-    if not text:
-        if name == "url" or (field is not None and field.required):
-            label = field.label if field is not None else "address"
-            hint = f"Give it as {name!r}." if field is None or not field.hint else field.hint
-            raise BadRequest(f"{kind.label} needs its {_lower(label)}.", hint, name)
-        return
-    if name == "access_key" and field is None:
-        raise BadRequest(f"{kind.label} has no access key.", "Leave it out.", name)
-    if not text.isprintable():
-        label = field.label if field is not None else name
-        raise BadRequest(
-            f"The {_lower(label)} has a line break or another control character in it.",
-            "Copy it once more.",
-            name,
-        )
-    if name == "proxy" and (fault := proxy_fault(text)):
-        hint = "Leave it empty, or give env, none, or a URL such as http://proxy.example:3128."
-        raise BadRequest(f"The proxy {fault}.", hint, name)
-    if name == "ca_file" and not Path(text).is_absolute():
-        raise BadRequest(
-            "The file of the authority is not given by its whole path.",
-            "Begin with the folder at the root, as in /etc/ssl/our-ca.pem.",
-            name,
-        )
-
-
 def checked_models(models: Models, kind: BackendKind) -> tuple[str, ...]:
     """Return the ids of models that were named by hand, each once; BadRequest for what can't be one."""
     names = re.split(r"[,\n]", models) if isinstance(models, str) else models
@@ -143,8 +114,3 @@ def checked_name(text: str) -> str:
             "The name has no printable characters, or others too.", "Choose another name.", "name"
         )
     return name
-
-
-def _lower(label: str) -> str:
-    """Return a label for the middle of a sentence: "API key" stays, "Access key" does not."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]

@@ -18,7 +18,7 @@ from meshlight.mesh.registry import Registry
 
 log = logging.getLogger(__name__)
 
-PERIOD_S = 4.0
+PERIOD_S = 5.0
 OTHER_USER = "other-user"
 """The reason of a found engine that is not used because another user of this machine runs it."""
 GONE_S = 600.0

@@ -94,6 +94,11 @@ class EventHub:
         self._subscriptions: set[Subscription] = set()
         self._ended = False
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody follows the events."""
+        return bool(self._subscriptions)
+
     def publish(self, make: Callable[[int], Event]) -> None:
         """Give an event the next number and queue it; without subscribers it is not even made."""
         self.seq += 1

@@ -102,7 +102,11 @@ class EventPublisher:
         if change.shape or change.removed:
             self._flush_traffic()  # the backends carry their counts: what is in them must not follow again
             self._hub.publish(lambda seq: self._topology(seq, change))
-        if change.health:
+        if change.health and not self._hub.has_readers:
+            self._publish_health(
+                []
+            )  # an event is only a number then: no timer has to wake an idle machine for it
+        elif change.health:
             if not self._stale:
                 self._later(LATENCY_S, self._flush_health)
             self._stale.update(dict.fromkeys(change.health))

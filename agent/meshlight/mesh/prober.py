@@ -22,7 +22,7 @@ from meshlight.mesh.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
-SLOTS, PER_SLOT = 10, 5
+SLOTS, PER_SLOT = 10, 10
 """Each backend is probed in one of so many slots of the period, and a slot is used once the one before has so many.
 A few probes at a time wake an idle machine far less often than one by one, and all at once would be a load."""
 JITTER = 0.1
@@ -56,7 +56,8 @@ class Prober:
     """Probes backends and records the results in the registry.
 
     A new backend is probed at once, a healthy one every 5 s, a failing one as `probe_delay_s` says. `is_busy` returns
-    whether requests run on a backend; `spread` returns a random number from 0 to 1.
+    whether requests run on a backend; `spread` returns a random number from 0 to 1. The first backends are probed in
+    the slot `first_slot`.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Prober:
         later: CallLater,
         is_busy: Callable[[str], bool],
         spread: Callable[[], float] = random.random,
+        *,
+        first_slot: int = 0,
     ) -> None:
         self._registry = registry
         self._connections = connections
@@ -75,8 +78,7 @@ class Prober:
         self._is_busy = is_busy
         self._spread = spread
         self._schedules: dict[str, _Schedule] = {}
-        self._first_slot = int(spread() * SLOTS) % SLOTS
-        """By chance: machines that start together don't ask a server of all of them at the same moment."""
+        self._first_slot = first_slot
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""

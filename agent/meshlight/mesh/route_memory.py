@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
-from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, best, needed
+from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.routing import RouteScore, load_key
@@ -204,7 +204,13 @@ class RouteMemory:
             count = len(plan.facts)
             for index, facts in enumerate(plan.facts):
                 facts.turn = (index - turn) % count
-        return best(plan.steps[what], plan.facts, prompt, lambda: self._expect(plan.routes, prompt, now))
+
+        def expect() -> None:
+            self._expect(plan.routes, prompt, now)
+
+        found = best(plan.steps[what], plan.facts, prompt, expect)
+        may_be_full = what[2]
+        return as_told(found, plan.steps[what], plan.facts, prompt, expect) if may_be_full else found
 
     def is_cold(self, score: RouteScore) -> bool:
         """Whether the model of a route that was cold when it was ranked has not answered since."""
@@ -226,7 +232,7 @@ class RouteMemory:
         if speeds is None or total_s >= LEARN_EVERY_S:
             return True
         now = self._clock()
-        if 0.0 < now - speeds.learned_at < LEARN_EVERY_S:
+        if now - speeds.learned_at < LEARN_EVERY_S:
             return False
         speeds.learned_at = now
         return True

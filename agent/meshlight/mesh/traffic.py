@@ -4,12 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from statistics import median
 from typing import Literal
 
 from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.clock import Clock
 from meshlight.domain.events import RouteTraffic
+from meshlight.domain.median import median
 from meshlight.domain.routing import load_key
 from meshlight.mesh.decisions import Decisions
 

@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import ssl
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -225,6 +224,8 @@ def _load_certificate(context: ssl.SSLContext, identity: PrivateIdentity) -> Non
 
     Python loads a key from a file only, so it is written to one, encrypted with a password that is only in memory.
     """
+    import tempfile  # noqa: PLC0415 - only whoever has an identity needs it
+
     password = secrets.token_hex(32).encode()
     descriptor, name = tempfile.mkstemp(suffix=".pem")
     try:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from meshlight import __version__
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import MeshlightError
+from meshlight.domain.text import write_error
 from meshlight.gateway.server.limits import limits_for
 from meshlight.gateway.server.listener import bind_loopbacks, raise_file_limit
 from meshlight.service.watchdog import Watchdog, end_with
@@ -66,7 +67,9 @@ def serve(options: ServeOptions) -> int:
     except MeshlightError as error:
         _print(f"{error.title} {error.hint}".strip())
     except OSError as error:
-        _print(f"{error}. Make the folder writable for you, or set MESHLIGHT_HOME to one that is.")
+        _print(
+            f"{write_error(error)} Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
+        )
     return FAILED
 
 

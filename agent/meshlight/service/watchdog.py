@@ -7,20 +7,22 @@ logging has one, so they write to the log file directly.
 import asyncio
 import faulthandler
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-BEAT_S: Final = 5.0
-"""How often the loop is checked; each check wakes four threads of a machine that may be idle."""
+BEAT_S: Final = 10.0
+"""How often the loop is checked; each check wakes two threads of a machine that may be idle."""
 MISSED_BEATS: Final = 2
-"""Checks in a row that fail before the loop counts as hanging. Checks are counted, not seconds: a machine that slept
-has missed one at most."""
+"""Checks in a row that the loop has not answered by the next one before it counts as hanging. Checks are counted, not
+seconds: a machine that slept has missed one at most."""
 STUCK_S: Final = 25.0
-"""After this long faulthandler's own thread writes the stacks; it needs no GIL, which some hangs hold."""
+"""After this long without a check, faulthandler's own thread writes the stacks: it needs no GIL, and a check does. On
+Linux alone: elsewhere its clock runs on while the machine sleeps, or an open log can't be renamed."""
 GRACE_S: Final = 3.0
 """How long the loop may be silent when the process has to end."""
 FAILED: Final = 1
@@ -61,10 +63,18 @@ def end_with(
 class Watchdog:
     """Checks every `beat_s` seconds that the loop runs, and logs the stacks when it hangs."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, log_file: Path, *, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        log_file: Path,
+        *,
+        beat_s: float = BEAT_S,
+        stuck_s: float = STUCK_S,
+    ) -> None:
         self._loop = loop
         self._log_file = log_file
         self._beat_s = beat_s
+        self._stuck_s = stuck_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -78,17 +88,37 @@ class Watchdog:
         self._thread.join(self._beat_s)
 
     def _watch(self) -> None:
+        with ExitStack() as armed:
+            self._arm(armed)
+            self._check(armed)
+
+    def _arm(self, armed: ExitStack) -> None:
+        """Have the stacks written unless this is called again in time."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                log = self._log_file.open("a", encoding="utf-8")  # anew: the log may have been renamed
+                armed.close()
+                armed.callback(log.close)
+                faulthandler.dump_traceback_later(self._stuck_s, file=log)
+                armed.callback(faulthandler.cancel_dump_traceback_later)
+
+    def _check(self, armed: ExitStack) -> None:
         missed = 0
-        try:
-            while not self._stopped.wait(self._beat_s):
-                with self._log_file.open("a", encoding="utf-8") as log:
-                    faulthandler.dump_traceback_later(STUCK_S, file=log)
-                    missed = 0 if answers(self._loop, self._beat_s) else missed + 1
-                    faulthandler.cancel_dump_traceback_later()
-                if missed == MISSED_BEATS:
-                    _write_stacks(self._log_file, "The event loop hangs. What runs now:")
-        except OSError:
-            return  # the log can't be written
+        answered = threading.Event()
+        answered.set()
+        while not self._stopped.wait(self._beat_s):
+            self._arm(armed)
+            if answered.is_set():
+                missed = 0
+                answered.clear()
+                try:
+                    self._loop.call_soon_threadsafe(answered.set)
+                except RuntimeError:  # the loop is closed
+                    return
+            else:
+                missed += 1
+            if missed == MISSED_BEATS:
+                _write_stacks(self._log_file, "The event loop hangs. What runs now:")
 
 
 def _write_stacks(log_file: Path, why: str) -> None:

@@ -29,6 +29,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import random
 import secrets as tokens
 import socket
 import ssl
@@ -53,9 +54,11 @@ from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.config import HOST, HOST_V6, Config, LocalSettings
 from meshlight.domain.errors import ConfigError
 from meshlight.domain.events import PeersEvent, SettingsEvent, SignInRequestEvent
+from meshlight.domain.health import PERIOD_S
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
+from meshlight.domain.shared_timers import SharedTimers
 from meshlight.gateway.access.let_in import LetIn
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.access.sign_in import SignIn
@@ -90,7 +93,7 @@ from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.findings import Findings, MachineLook
 from meshlight.mesh.history import History
 from meshlight.mesh.model_loading import ModelLoading
-from meshlight.mesh.prober import BackendSync, Prober
+from meshlight.mesh.prober import SLOTS, BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.route_memory import RouteMemory, slow_lines
@@ -160,10 +163,10 @@ class Service:
         _use_one_arena()
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
+        timers, first_slot = _shared_timers(clock, later)
         self._sockets = list(sockets)
         self._limits = limits
-        self._started = clock()
-        self._clock = clock
+        self._started, self._clock = clock(), clock
         self._port: int = sockets[0].getsockname()[1]
         self.url = f"http://{HOST}:{self._port}"
         self.instance = tokens.token_hex(16)
@@ -193,7 +196,7 @@ class Service:
         self._sessions = Sessions(clock)
         self._let_in = LetIn(self._sessions, clock, later, self._tell_sign_in)
         self._open_files = OpenFiles(paths.state_dir / "open", later)
-        self._watch = ConfigWatch(file, later, self._settings.reload)
+        self._watch = ConfigWatch(file, timers.regular, self._settings.reload)
 
         # The mesh: backends, their health, the events about them.
         self._registry = Registry(clock)
@@ -230,7 +233,7 @@ class Service:
             self._traffic,
             clock,
             time.time,
-            later,
+            timers.regular,
             slow=self._route_memory.slow,
             machine=MachineLook(
                 clients=EngineClients().look,
@@ -251,7 +254,12 @@ class Service:
             local=self._local,
         )
         self._prober = Prober(
-            self._registry, self._connections, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
+            self._registry,
+            self._connections,
+            clock,
+            timers.exact,
+            lambda i: self._traffic.load.get(i, 0) > 0,
+            first_slot=first_slot,
         )
         self._sync = BackendSync(
             self._registry,
@@ -265,7 +273,7 @@ class Service:
             self._registry,
             Detector(self._upstream, ports, clock=clock),
             clock,
-            later,
+            timers.regular,
             lambda: self._settings.config.discovery.ignored,
         )
         self._refresher = Refresher(
@@ -306,7 +314,7 @@ class Service:
             self._catalog,
             Ollama(self._registry, started, __version__, self._connections, self._ollama_local),
         )
-        self._peers = self._build_peers(inference, clock, later, ping_s)
+        self._peers = self._build_peers(inference, clock, later, timers, ping_s)
         app_keys = AppKeys(paths.app_keys_file)
         self._app = build_app(
             GatewayParts(
@@ -389,7 +397,6 @@ class Service:
                 ready=start,
                 ending=end,
                 limits=self._limits,
-                lifespan="off",
             )
         finally:
             self._watch.stop()
@@ -426,7 +433,7 @@ class Service:
         return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
     def _build_peers(
-        self, inference: Inference, clock: Clock, later: CallLater, ping_s: float
+        self, inference: Inference, clock: Clock, later: CallLater, timers: SharedTimers, ping_s: float
     ) -> PeerManager:
         """Build what deals with other Meshlights, and the listener on which paired ones may send requests."""
         guests = Guests(lambda: {peer.id: peer for peer in self._settings.config.peers})
@@ -445,6 +452,7 @@ class Service:
             is_known=lambda peer_id: peer_id in guests.peers,
             wall=time.time,
             on_change=lambda: manager.follow_discovered(),
+            regular=timers.regular,
         )
 
         def on_change() -> None:
@@ -562,6 +570,13 @@ def _proxy(address: Address, backend: Backend | None) -> Proxy | UnusableProxy |
     if backend is None or address.socket:
         return None
     return choose_proxy(backend.proxy_setting, address.scheme, address.host, os.environ)
+
+
+def _shared_timers(clock: Clock, later: CallLater) -> tuple[SharedTimers, int]:
+    """Return the timers of what is done again and again, and the first slot for probes, which is their phase."""
+    # By chance: machines that start together don't ask a server of all of them at the same moment.
+    first_slot = random.randrange(SLOTS)  # noqa: S311 - no secret
+    return SharedTimers(clock, later, first_slot * PERIOD_S / SLOTS), first_slot
 
 
 def _use_one_arena() -> None:

@@ -5,7 +5,6 @@ opens. So it gets the path of a file that this user alone can read, and the file
 """
 
 import hashlib
-import html
 import os
 import re
 from contextlib import suppress
@@ -49,6 +48,8 @@ class OpenFiles:
         path = self._folder_for(snap) / name
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            import html  # noqa: PLC0415 - half a megabyte, for a file that is seldom written
+
             stream.write(_PAGE.format(action=html.escape(action), code=html.escape(code)))
         self._files[name] = path, self._later(LIFETIME_S, lambda: self._remove(name))
         return path

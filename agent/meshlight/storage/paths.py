@@ -6,7 +6,6 @@ from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
-from platformdirs import PlatformDirs
 
 from meshlight.storage.files import make_folder, refuse_shared, sweep
 
@@ -40,6 +39,8 @@ class Paths(Struct, frozen=True, kw_only=True):
         if home := environ.get("MESHLIGHT_HOME", "").strip():
             folder = Path(home).expanduser().absolute()
             return cls.under(config_dir=folder, state_dir=folder, log_dir=folder)
+        from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed with MESHLIGHT_HOME
+
         system = PlatformDirs("meshlight", appauthor=False)
         return cls.under(
             config_dir=system.user_config_path,

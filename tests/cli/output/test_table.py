@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from meshlight.cli.output.table import Column, lay_out
+from meshlight.cli.output.table import Cell, Column, lay_out
 from meshlight.domain.text import cut
 
 COLUMNS = (
@@ -38,12 +38,20 @@ def test_where_room_is_short_names_shrink_first_and_then_columns_go() -> None:
     assert "MS" not in shown([row], 22)[0]
 
 
-@given(st.lists(st.tuples(*[st.text(max_size=40)] * 5).map(list), max_size=4), st.integers(23, 120))
-def test_no_line_is_ever_longer_than_the_terminal_if_the_first_column_fits(
-    rows: list[list[str]], cells: int
-) -> None:
-    short = [["ok", *row[1:]] for row in rows]
-    assert all(line.cell_len <= cells for line in lay_out(COLUMNS, short, cells))
+@given(st.lists(st.tuples(*[st.text(max_size=40)] * 5).map(list), max_size=4), st.integers(8, 120))
+def test_no_line_is_ever_longer_than_the_terminal(rows: list[list[str]], cells: int) -> None:
+    with_colours: list[list[Cell]] = [
+        [Text(row[0].replace("\n", " ")[:9], "green"), *row[1:]] for row in rows
+    ]
+    lines = lay_out(COLUMNS, rows, cells) + lay_out(COLUMNS, with_colours, cells)
+    assert all(line.cell_len <= cells for line in lines)
+
+
+def test_in_the_narrowest_terminal_two_columns_are_left() -> None:
+    assert shown([["healthy", "a-name-with-two-ends", "lan", "x", "7"]], 16) == [
+        "STATE    NAME",
+        "healthy  a-n…nds",
+    ]
 
 
 def test_a_cell_with_colours_stays_as_it_is() -> None:

@@ -40,6 +40,7 @@ async def test_a_model_that_only_a_switched_off_backend_has_is_explained_too(nod
     reply = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
     assert reply["answers"] is None
     assert [r["why"] for r in reply["routes"]] == ["Switched off."]
+    assert "switch it on to use it" in reply["fix"]
 
 
 async def test_who_would_answer_is_who_answers_when_routes_take_turns(tmp_path: Path) -> None:

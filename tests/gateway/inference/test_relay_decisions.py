@@ -1,5 +1,7 @@
 """What is told of where requests went: in the words of their answers, and nothing where there was no choice."""
 
+from functools import partial
+
 from gateway.rig import Rig
 from meshlight.backends.base import Probe
 from meshlight.domain.backend import ModelDetail
@@ -45,6 +47,21 @@ async def test_a_second_attempt_and_a_cold_model_are_told() -> None:
     first, second = rig.traffic.decisions.drain([])
     assert (first.backend, first.loaded) == ("a", None)
     assert (second.backend, second.why, second.loaded) == ("b", AFTER_FAILURE, False)
+
+
+async def test_an_engine_that_loaded_a_model_for_a_request_is_asked_at_once_what_is_in_memory() -> None:
+    rig = Rig()
+    async with SimulatedEngine("ollama", "a", ["m"]) as engine:
+        engine.facts.loaded.clear()
+        rig.add(engine)
+        read = partial(rig.links.probe, rig.links.put(rig.registry.node("a").backend), None)
+        rig.registry.record_probe("a", await read())
+        await rig.send()
+        assert rig.prober.probed_soon == ["a"]
+        rig.registry.record_probe("a", await read())
+        assert rig.registry.node("a").details["m"].loaded
+        await rig.send()
+    assert rig.prober.probed_soon == ["a"]
 
 
 def test_a_fallback_is_told_with_its_reason_as_one_line() -> None:

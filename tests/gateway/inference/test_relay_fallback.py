@@ -27,6 +27,7 @@ class Place(Struct):
 
 
 class Guest(Struct):
+    id: str = "guest"
     share_rings: tuple[Ring, ...] = ("machine",)
     share_models: tuple[str, ...] | None = None
 

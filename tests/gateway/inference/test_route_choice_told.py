@@ -142,4 +142,8 @@ async def test_each_place_says_what_it_holds_and_who_is_left(tmp_path: Path) -> 
         ]
         reply = (await node.http.get("/mesh/route?model=m&tokens=200000")).json()
         assert (reply["answers"], {r["tier"] for r in reply["routes"]}) == (None, {"excluded"})
+        assert reply["fix"] == (
+            "m at large holds the most, 131,072 tokens. "
+            "Shorten the prompt, or start llama-server there with a larger `-c`."
+        )
         assert [r["tier"] for r in await routes(node, "m&tokens=100")] == ["ready"] * 3

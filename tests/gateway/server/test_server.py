@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import Receive, Scope, Send
 from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.limits import Limits
@@ -207,10 +206,9 @@ def test_stopping_twice_stops_at_once(loop_name: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its loop keeps its timers elsewhere")
 async def test_an_idle_server_never_wakes_up() -> None:
-    """uvicorn's own would ten times a second, which is most of what an idle service costs."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, asyncio.SelectorEventLoop)
-    server = GatewayServer(Echo(), lifespan="off")
+    server = GatewayServer(Echo())
     serving = asyncio.create_task(server.serve([bind("127.0.0.1", 0)]))
     await server.ready.wait()
     assert [timer for timer in loop._scheduled if not timer.cancelled()] == []  # type: ignore[attr-defined]
@@ -230,15 +228,3 @@ async def test_serve_tells_when_it_is_ready_and_ends_when_told() -> None:
     writer.close()
     stop.set()
     await serving
-
-
-async def test_an_application_that_does_not_start_is_one_clear_error() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["type"] == "lifespan"
-        await receive()
-        await send({"type": "lifespan.startup.failed", "message": ""})
-
-    sock = bind("127.0.0.1", 0)
-    with pytest.raises(ServiceError, match="could not start"):
-        await GatewayServer(app, lifespan="on").serve([sock])
-    sock.close()

@@ -126,6 +126,25 @@ async def test_a_pip_that_downloads_another_wheel_is_not_believed(tmp_path: Path
     assert entries(tmp_path / "parts") == []
 
 
+@pytest.mark.parametrize("word", ["install", "download"])
+async def test_an_endless_wheel_is_ended_before_it_fills_the_disk(tmp_path: Path, word: str) -> None:
+    fill = "open('x', 'wb').truncate(1 << 30), __import__('threading').Event().wait()"
+    code = f"({fill}) if {word!r} in sys.argv else sys.exit(2)"
+    index = PackageIndex(fetcher(), pips=lambda: played(tmp_path, code), pause=Pauses())
+    with pytest.raises(DownloadFailed, match="than the one that is known"):
+        await get(index, tmp_path / "parts")
+    assert word == "install" or entries(tmp_path / "parts") == []
+
+
+async def test_a_wheel_that_is_here_is_asked_of_nobody(tmp_path: Path) -> None:
+    kept = tmp_path / f"{WHEEL.sha256}.whole"
+    kept.write_bytes(DATA)
+    assert await get(PackageIndex(fetcher(), pips=list), tmp_path) == kept
+    kept.write_bytes(bytes(len(DATA)))
+    with pytest.raises(DownloadFailed, match="There is no pip"):
+        await get(PackageIndex(fetcher(), pips=list), tmp_path)
+
+
 async def test_a_machine_without_pip_is_told_what_to_do(tmp_path: Path) -> None:
     index = PackageIndex(fetcher(), pips=lambda: [[str(tmp_path / "nowhere")], [sys.executable, "-c", "1/0"]])
     with pytest.raises(DownloadFailed, match="There is no pip"):

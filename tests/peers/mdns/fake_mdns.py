@@ -103,6 +103,7 @@ class FakeNetwork:
         self.clock = Clock()
         self.wall_ahead = START_WALL
         self.interfaces: tuple[Interface, ...] = HOME
+        self._told: tuple[Interface, ...] | None = None
         self.there: dict[str, RawService] = {}
         self.adapters: list[FakeAdapter] = []
         self.refuses_open = ""
@@ -119,12 +120,21 @@ class FakeNetwork:
             find=lambda: self.interfaces,
             open_adapter=self._open,
             on_change=lambda: self.changes.append(self.clock()),
+            news=self,
         )
 
     @property
     def adapter(self) -> FakeAdapter:
         """The adapter that is open now."""
         return self.adapters[-1]
+
+    def may_differ(self) -> bool:
+        differ = self.interfaces != self._told
+        self._told = self.interfaces
+        return differ
+
+    def close(self) -> None:
+        self._told = None
 
     async def _open(self, interfaces: Sequence[Interface]) -> MdnsAdapter | str:
         self.tries += 1

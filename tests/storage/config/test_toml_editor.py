@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshlight.storage.config.toml_editor import (
-    KeyPath,
     insert_entry,
     insert_lines,
     remove_entry,
     remove_value,
     set_value,
 )
+from meshlight.storage.config.toml_layout import KeyPath
 
 HAND_WRITTEN = """\
 # Tom's configuration

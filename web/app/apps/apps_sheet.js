@@ -1,7 +1,7 @@
 /** “Use it in your apps”: a text for each client app, and whether its first request has come. */
 import { callApi, errorText } from "../core/api.js";
 import { copyText, fromTemplate, h, loadStyle, pick, setText } from "../chrome/dom.js";
-import { closeDialog, openDialog } from "../dialogs/backend_dialog.js";
+import { openDialog } from "../dialogs/backend_dialog.js";
 
 const HIDDEN = "•".repeat(12);
 /** The app that was looked at last. */
@@ -15,10 +15,7 @@ export async function showApps(wanted = "") {
   /** @type {AppList} */
   let list = { key: "", model: "", why: "", models: [], apps: [] };
   const root = fromTemplate("apps-sheet");
-  const [close, model, names, why, tabs, pane] = pick(
-    root,
-    ".tool #app-model datalist small .app-tabs .app-pane",
-  );
+  const [model, names, why, tabs, pane] = pick(root, "#app-model datalist small .app-tabs .app-pane");
   const [place, text, row, waiting, launch, note, fits] = pane.children;
   const [copy, copyKey, show, docs] = row.children;
   let isShown = false;
@@ -29,7 +26,7 @@ export async function showApps(wanted = "") {
     if (!one) return;
     for (const tab of tabs.children) {
       const isChosen = tab.value === one.id;
-      tab.setAttribute("aria-selected", String(isChosen));
+      tab.ariaSelected = isChosen;
       tab.tabIndex = isChosen ? 0 : -1;
       tab.classList.toggle("called", called.has(tab.value));
     }
@@ -91,13 +88,12 @@ export async function showApps(wanted = "") {
     choose(list.apps.at((list.apps.indexOf(app()) + step) % list.apps.length)?.id ?? chosen, true);
   };
 
-  tabs.addEventListener("keydown", move);
-  model.addEventListener("change", () => void load());
+  tabs.onkeydown = move;
+  model.onchange = () => void load();
   show.onclick = () => ((isShown = !isShown), draw());
   copy.onclick = () => copyText(app().text, copy);
   copyKey.onclick = () => copyText(list.key, copyKey);
   model.value = wanted;
-  close.onclick = closeDialog;
   // A dialog without its style would jump.
   await Promise.all([styled, load()]);
   openDialog([root], "Use it in your apps");

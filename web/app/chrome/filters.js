@@ -26,10 +26,7 @@ export function renderFilters({ filters, mesh }, change) {
       text,
       h("span", { class: "quiet", text: String(n) }),
     );
-  const focused =
-    document.activeElement instanceof HTMLInputElement
-      ? [...$("filters").querySelectorAll("input")].indexOf(document.activeElement)
-      : -1;
+  const focused = [...$("filters").querySelectorAll("input")].indexOf(document.activeElement);
   /** @type {[string, "rings"|"kinds"|"statuses", string[], (value:any)=>string, (backend:BackendView)=>string][]} */
   const groups = [
     ["Ring", "rings", RING_ORDER, (ring) => RING_LABELS[/** @type {Ring} */ (ring)], (b) => b.ring],
@@ -47,6 +44,5 @@ export function renderFilters({ filters, mesh }, change) {
     ),
     h("button", { disabled: !isFiltering(filters), onclick: () => change(noFilters()) }, "Show everything"),
   );
-  if (focused >= 0)
-    /** @type {HTMLElement|undefined} */ ($("filters").querySelectorAll("input")[focused])?.focus();
+  $("filters").querySelectorAll("input")[focused]?.focus();
 }

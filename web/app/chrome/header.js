@@ -15,8 +15,6 @@ const LIGHT_LABELS = {
   grey: "not checked yet",
   unsure: "unsure",
 };
-/** @type {string[]} */
-const NO_NOTICES = [];
 let matchIndex = -1;
 
 /**
@@ -28,8 +26,8 @@ export function initHeader(store, map, act) {
   drawIcons(document);
   const find = $("find");
   find.value = store.state.query;
-  find.addEventListener("input", () => ((matchIndex = -1), act.search(find.value)));
-  find.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+  find.oninput = () => ((matchIndex = -1), act.search(find.value));
+  find.onkeydown = (/** @type {KeyboardEvent} */ e) => {
     const keys = [...(store.state.matches?.keys ?? [])];
     if (e.key === "Enter" && keys.length) {
       matchIndex = (matchIndex + (e.shiftKey ? keys.length - 1 : 1)) % keys.length;
@@ -41,15 +39,15 @@ export function initHeader(store, map, act) {
     find.value = "";
     act.search("");
     find.blur();
-  });
+  };
   const menu = $("filters");
   const drawFilters = () => !menu.hidden && renderFilters(store.state, act.filter);
-  $("filter-button").addEventListener("click", () => {
+  $("filter-button").onclick = () => {
     menu.hidden = !menu.hidden;
     drawFilters();
-    $("filter-button").setAttribute("aria-expanded", String(!menu.hidden));
+    $("filter-button").ariaExpanded = !menu.hidden;
     if (!menu.hidden) menu.querySelector("input")?.focus();
-  });
+  };
   document.addEventListener("pointerdown", (e) => {
     if (!menu.hidden && e.target instanceof Element && !e.target.closest("#filters, #filter-button"))
       closeFilters();
@@ -66,11 +64,14 @@ export function initHeader(store, map, act) {
     settings: () => openSettings(),
     "help-button": () => $("help").showModal(),
   };
-  for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
+  for (const [id, press] of Object.entries(presses)) $(id).onclick = press;
   const zooms = [() => map.zoom(1.35), () => map.zoom(1 / 1.35), () => map.fit(), () => map.tidy()];
-  zooms.forEach((zoom, i) => $("zoom").children[i].addEventListener("click", zoom));
+  zooms.forEach((zoom, i) => ($("zoom").children[i].onclick = zoom));
   store.subscribe((s) => s.filters, drawFilters);
-  store.subscribe(summary, renderSummary);
+  store.subscribe(
+    ({ mesh, connection, filters, matches }) => [mesh, connection, filters, matches],
+    () => renderSummary(store.state),
+  );
   store.subscribe(
     ({ mesh }) => [mesh?.refresh?.done, mesh?.refresh?.total],
     ([done = 0, total = 0]) => renderRefresh(done, total),
@@ -79,50 +80,28 @@ export function initHeader(store, map, act) {
 
 export function closeFilters() {
   $("filters").hidden = true;
-  $("filter-button").setAttribute("aria-expanded", "false");
+  $("filter-button").ariaExpanded = false;
 }
 
-/** What the header says of the mesh, as a flat list: drawn when one of it changes. @param {AppState} state */
-function summary({ mesh, connection, filters, matches }) {
+/** What the header says of the mesh. @param {AppState} state */
+function renderSummary({ mesh, connection, filters, matches }) {
   const on = [...(mesh?.backends.values() ?? [])].filter((b) => b.enabled);
   const count = (/** @type {State} */ state) => on.filter((b) => b.health.state === state).length;
-  return /** @type {const} */ ([
-    connection,
-    connection === "live" ? (mesh?.light ?? "grey") : "unsure",
-    mesh?.light_reason ?? "",
-    on.length,
-    count("healthy"),
-    count("unhealthy"),
-    mesh?.models.size ?? 0,
-    mesh?.notices ?? NO_NOTICES,
-    isFiltering(filters),
-    matches,
-  ]);
-}
-
-/** @param {ReturnType<typeof summary>} values */
-function renderSummary([
-  connection,
-  light,
-  reason,
-  enabled,
-  healthy,
-  unhealthy,
-  models,
-  notices,
-  filtered,
-  matches,
-]) {
+  const light = connection === "live" ? (mesh?.light ?? "grey") : "unsure";
+  const unhealthy = count("unhealthy");
+  const models = mesh?.models.size ?? 0;
+  const notices = mesh?.notices ?? [];
+  const filtered = isFiltering(filters);
   $("light").dataset.light = light;
-  $("light-label").title = reason;
-  setText($("light-label"), light === "grey" && !enabled ? "no backend yet" : LIGHT_LABELS[light]);
-  setText($("healthy-count"), `${formatCount(healthy)}/${formatCount(enabled)}`);
+  $("light-label").title = mesh?.light_reason ?? "";
+  setText($("light-label"), light === "grey" && !on.length ? "no backend yet" : LIGHT_LABELS[light]);
+  setText($("healthy-count"), `${formatCount(count("healthy"))}/${formatCount(on.length)}`);
   setText($("model-count"), formatCount(models));
   $("model-count").nextSibling.data = models === 1 ? " model" : " models";
   const only = $("unhealthy");
   only.hidden = !unhealthy && !filtered;
   setText(only, unhealthy ? `◆ ${formatCount(unhealthy)} unhealthy` : "Show everything");
-  only.setAttribute("aria-pressed", String(filtered));
+  only.ariaPressed = filtered;
   $("notices").hidden = !notices.length;
   setText($("notices"), plural(notices.length, "notice"));
   $("notices").title = notices.join(" ");
@@ -141,5 +120,5 @@ function renderRefresh(done, total) {
   const checking = done < total;
   setText($("refresh").querySelector("span"), checking ? `Checking ${done}/${total}` : "Refresh");
   $("refresh").style.setProperty("--part", checking ? String(done / total) : "0");
-  $("refresh").setAttribute("aria-busy", String(checking));
+  $("refresh").ariaBusy = checking;
 }

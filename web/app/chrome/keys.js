@@ -11,17 +11,17 @@ import { nextKey } from "../map/keyboard_nav.js";
 export function initKeys(store, map, act) {
   /** @type {string|null} */
   let lastBackend = null;
-  $("world").addEventListener("click", (/** @type {Event} */ e) => {
+  $("world").onclick = (/** @type {Event} */ e) => {
     const key = keyOfEvent(e);
     if (key) act.select(key);
-  });
+  };
   $("world").addEventListener("focusin", (/** @type {Event} */ e) => {
     const key = keyOfEvent(e);
     if (!key) return;
     if (key.startsWith("b:")) lastBackend = key;
     map.cards.makeTabStop(key, false);
   });
-  $("world").addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+  $("world").onkeydown = (/** @type {KeyboardEvent} */ e) => {
     const key = keyOfEvent(e);
     if (!key || e.altKey || e.ctrlKey || e.metaKey || !/^(Arrow|Home|End)/.test(e.key)) return;
     e.preventDefault();
@@ -29,9 +29,8 @@ export function initKeys(store, map, act) {
     if (!to) return;
     map.reveal(to, true);
     map.draw();
-    // A card out of view exists after the next frame.
-    if (!map.cards.makeTabStop(to, true)) requestAnimationFrame(() => map.cards.makeTabStop(to, true));
-  });
+    map.focus(to, true);
+  };
   document.addEventListener("keydown", (e) => {
     if (
       e.ctrlKey ||

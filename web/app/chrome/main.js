@@ -173,7 +173,7 @@ function applySettings() {
   document.documentElement.dataset.theme = theme;
   $("map").hidden = isTable;
   $("table").hidden = !isTable;
-  $("view-button").ariaPressed = String(isTable);
+  $("view-button").ariaPressed = isTable;
   writeHash({ view: isTable ? "table" : null });
   map.reducedMotion = reducedMotion;
   if (reducedMotion || isTable) map.particles.clear();

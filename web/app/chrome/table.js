@@ -93,6 +93,10 @@ export class Table {
       (s) => [s.mesh, s.shown, s.servers, s.matches, s.selection, s.settings.view],
       () => this.update(),
     );
+    store.subscribe(
+      (s) => s.selection.key,
+      (key, before) => !key && document.activeElement === document.body && this.focusRow(before),
+    );
   }
 
   get columns() {
@@ -104,8 +108,8 @@ export class Table {
     this.list = what;
     this.sortColumn = what === "backends" ? 1 : 0;
     this.isDescending = false;
-    for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(tab.value === what));
-    this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
+    for (const tab of this.tabs.children) tab.ariaPressed = tab.value === what;
+    this.table.ariaLabel = what === "backends" ? "Backends" : "Models";
     this.table.className = what;
     this.head.replaceChildren(
       ...this.columns.map((column, i) =>
@@ -180,10 +184,9 @@ export class Table {
       return sign * (x < y ? -1 : x > y ? 1 : 0);
     });
     this.head.querySelectorAll("th").forEach((/** @type {HTMLElement} */ th, /** @type {number} */ i) => {
-      if (i === this.sortColumn) th.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
-      else th.removeAttribute("aria-sort");
+      th.ariaSort = i === this.sortColumn ? (this.isDescending ? "descending" : "ascending") : null;
     });
-    this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
+    this.table.ariaRowCount = this.rows.length + 1;
     this.signature = "";
     this.renderRows();
   }
@@ -202,8 +205,7 @@ export class Table {
     const signature = JSON.stringify([from, lines, selected, this.rows.length]);
     if (signature === this.signature) return;
     this.signature = signature;
-    const focused =
-      document.activeElement instanceof HTMLElement ? document.activeElement.dataset.row : undefined;
+    const focused = /** @type {HTMLElement|null} */ (document.activeElement)?.dataset.row;
     const spacer = (/** @type {number} */ n) => {
       const tr = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
       tr.style.height = `${n * ROW}px`;
@@ -236,6 +238,11 @@ export class Table {
       ),
       spacer(Math.max(0, this.rows.length - from - rows.length)),
     );
-    if (focused) this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`)?.focus();
+    this.focusRow(focused);
+  }
+
+  /** If it is in view. @param {string|null} [key] */
+  focusRow(key) {
+    if (key) this.body.querySelector(`[data-row="${CSS.escape(key)}"]`)?.focus();
   }
 }

@@ -33,24 +33,20 @@ export function truncateMiddle(name, available, measure) {
   return shorten(low);
 }
 
-/** @param {string} url */
-export function hostOf(url) {
+/** A part of an address; all of it where it has none, such as that of a socket. @param {string} url @param {"host"|"origin"} part */
+function partOf(url, part) {
   try {
-    return new URL(url).host || url;
+    return new URL(url)[part].replace(/^null$/, "") || url;
   } catch {
     return url;
   }
 }
 
-/** Scheme, host and port of an address; all of it where it has none, such as that of a socket. @param {string} url */
-export function originOf(url) {
-  try {
-    const { origin } = new URL(url);
-    return origin === "null" ? url : origin;
-  } catch {
-    return url;
-  }
-}
+/** @param {string} url */
+export const hostOf = (url) => partOf(url, "host");
+
+/** Scheme, host and port. @param {string} url */
+export const originOf = (url) => partOf(url, "origin");
 
 /** What a person typed for an address, with or without a port. @param {string} text @returns {{host:string, port?:number}} */
 export function parseHostPort(text) {

@@ -13,7 +13,8 @@ export function loadSettings(view) {
   }
   return {
     theme: ["dark", "light", "contrast"].includes(stored.theme) ? stored.theme : "system",
-    legend: stored.legend ?? true,
+    // In a narrow window it covers the map.
+    legend: stored.legend ?? innerWidth > 880,
     view: (view ?? stored.view) === "table" ? "table" : "map",
   };
 }

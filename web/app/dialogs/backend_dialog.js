@@ -30,7 +30,7 @@ export const shareBackend = (backend) =>
     [
       h("h2", { text: `Share ${displayName(backend.name)}` }),
       ...shareContent(backend),
-      h("div", { class: "row end" }, h("button", { onclick: closeDialog }, "Close")),
+      h("div", { class: "row end" }, h("button", { class: "close" }, "Close")),
     ],
     "Share a backend",
   );
@@ -38,8 +38,9 @@ export const shareBackend = (backend) =>
 /** @param {Node[]} content @param {string} label */
 export function openDialog(content, label) {
   const dialog = $("dialog");
-  dialog.setAttribute("aria-label", label);
+  dialog.ariaLabel = label;
   dialog.replaceChildren(...content);
+  for (const el of dialog.querySelectorAll(".close")) el.onclick = closeDialog;
   if (!dialog.open) dialog.showModal();
 }
 
@@ -55,7 +56,7 @@ function openBackendForm(old, link, from) {
     node,
     "[role] .problem .fields .own .shared #form-problem .end",
   );
-  const [share, cancel, submit] = end.children;
+  const [share, , submit] = end.children;
   const [kindSelect, ring] = node.querySelectorAll("select");
   openDialog([node], old ? "Edit a backend" : "Add a backend");
   setTexts(node, { h2: old ? `Edit ${displayName(old.name)}` : "Add a backend", ".primary": submitLabel });
@@ -151,12 +152,11 @@ function openBackendForm(old, link, from) {
   anyway.onclick = () => send({ save_anyway: true });
   off.onclick = () => send({ save_anyway: true, enabled: false });
   kindSelect.onchange = draw;
-  cancel.onclick = closeDialog;
-  share.addEventListener("click", () => {
+  share.onclick = () => {
     const { url = KINDS.get(kindSelect.value)?.default_url, name, access_key } = collect(node, null);
     if (url) shared.replaceChildren(...shareContent({ kind: kindSelect.value, url, name, access_key }));
     else node.reportValidity();
-  });
+  };
 
   /** @param {Record<string, unknown>} [more] */
   const send = async (more) => {
@@ -196,7 +196,7 @@ function openBackendForm(old, link, from) {
     } else end.before(problem);
   };
 
-  fields.addEventListener("input", updateKey);
+  fields.oninput = updateKey;
   node.onsubmit = (/** @type {Event} */ e) => (e.preventDefault(), void send());
   draw();
   node.querySelector("input")?.focus();
@@ -232,7 +232,7 @@ function collect(form_, old) {
 export function removeBackend(backend, removed) {
   const node = fromTemplate("backend-remove");
   const [no, yes] = node.querySelectorAll("button");
-  yes.addEventListener("click", async () => {
+  yes.onclick = async () => {
     try {
       await callApi("DELETE", backendPath(backend.id));
       closeDialog();
@@ -240,8 +240,7 @@ export function removeBackend(backend, removed) {
     } catch (problem) {
       setTextWithCode(node.querySelector(".error"), errorText(problem));
     }
-  });
-  no.onclick = closeDialog;
+  };
   openDialog([node], "Remove a backend");
   setTexts(node, { h2: `Remove ${displayName(backend.name)}?` });
   node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();

@@ -100,28 +100,25 @@ function render() {
 /** @param {(id?:string)=>void} openSharing shows what a peer may use */
 export function initPairing(openSharing) {
   const dialog = $("pairing");
-  dialog.addEventListener(
-    "click",
-    async (
-      /** @type {any} */ {
-        detail,
-        target: {
-          dataset: { act },
-        },
+  dialog.onclick = async (
+    /** @type {any} */ {
+      detail,
+      target: {
+        dataset: { act },
       },
-    ) => {
-      if (!act || detail > 1) return;
-      if (act !== "confirm") dialog.close();
-      if (act === "terms") return openSharing(pairing?.id);
-      if (act === "close") return;
-      if (act === "refuse" && pairing) pairing = { ...pairing, state: "over" };
-      try {
-        await callApi("POST", `/mesh/peers/pairing/${act}`);
-      } catch (error) {
-        if (pairing) setPairing({ ...pairing, state: "over", why: errorText(error) });
-      }
     },
-  );
+  ) => {
+    if (!act || detail > 1) return;
+    if (act !== "confirm") dialog.close();
+    if (act === "terms") return openSharing(pairing?.id);
+    if (act === "close") return;
+    if (act === "refuse" && pairing) pairing = { ...pairing, state: "over" };
+    try {
+      await callApi("POST", `/mesh/peers/pairing/${act}`);
+    } catch (error) {
+      if (pairing) setPairing({ ...pairing, state: "over", why: errorText(error) });
+    }
+  };
   notice = $("pairing-notice");
   notice.querySelector("button").onclick = open;
   for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", render);

@@ -81,14 +81,13 @@ export function openPeersDialog(peer, link) {
   openDialog([page], "Peers");
   const address = $("p-address");
   let id = link?.id;
-  page.querySelector(".end button").onclick = closeDialog;
   for (const { name, id: at } of [$("p-visible"), $("p-browse")])
-    $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
-  address.addEventListener("input", () => (id = undefined));
-  address.form.addEventListener("submit", (/** @type {Event} */ e) => {
+    $(at).onchange = () => change("", { [name]: $(at).checked });
+  address.oninput = () => (id = undefined);
+  address.form.onsubmit = (/** @type {Event} */ e) => {
     e.preventDefault();
     void startPairing({ ...parseHostPort(address.value), id }, address.value);
-  });
+  };
   if (link?.host) {
     const { host, port } = link;
     address.value = (host.includes(":") ? `[${host}]` : host) + (port ? `:${port}` : "");
@@ -137,13 +136,13 @@ function discoveredRow(discovered) {
   const el = fromTemplate("discovered-row");
   const [ask_, add] = el.querySelectorAll("button");
   ask_.onclick = () => startPairing({ id: discovered.id }, discovered.name);
-  add.addEventListener("click", () => {
+  add.onclick = () => {
     const at = discovered.addresses.find((a) => !a.includes(":")) ?? `[${discovered.addresses[0]}]`;
     addFromLink(
       { kind: "openai-compatible", url: `http://${at}:${discovered.port}`, name: discovered.name },
       "Announced on this network",
     );
-  });
+  };
   return {
     el,
     update(now) {
@@ -158,7 +157,7 @@ function discoveredRow(discovered) {
       el.querySelector("span").hidden = !discovered.is_paired;
       ask_.hidden = !discovered.can_pair;
       add.hidden = discovered.service === "meshlight" || !discovered.addresses.length;
-      for (const button of [ask_, add]) button.setAttribute("aria-label", `${button.textContent} ${name}`);
+      for (const button of [ask_, add]) button.ariaLabel = `${button.textContent} ${name}`;
     },
   };
 }
@@ -191,7 +190,7 @@ function pairedRow(peer) {
   const tick = (/** @type {string} */ value, /** @type {string} */ text) =>
     h("label", { class: "tick" }, h("input", { type: "checkbox", value }), displayName(text));
 
-  el.addEventListener("change", (/** @type {any} */ { target }) => {
+  el.onchange = (/** @type {any} */ { target }) => {
     if (!target.reportValidity()) return;
     void change(
       `/${peer.id}`,
@@ -209,11 +208,11 @@ function pairedRow(peer) {
                   ? { max_in_flight: Number(maxInFlight.value) }
                   : { [target.name]: target.checked },
     );
-  });
-  details.addEventListener("click", () => {
+  };
+  details.onclick = () => {
     closeDialog();
     select(`b:${peer.backend}`, true);
-  });
+  };
   unpair.onclick = () => ((confirmation.hidden = false), keep.focus());
   keep.onclick = () => ((confirmation.hidden = true), unpair.focus());
   really.onclick = () => change(`/${peer.id}`);

@@ -5,6 +5,7 @@ import { kindLabel } from "../core/kinds.js";
 import { FOLD, LOCAL_ID, memoryPart, percentOf, stateText, summaryText } from "../core/local_models.js";
 import { queueText, slotsOf } from "../core/slots.js";
 import { statusLabel } from "./status_styles.js";
+import { NARROW } from "./dense_layout.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
 import {
   formatCompact,
@@ -62,12 +63,8 @@ export class Cards {
         }
       }
     }
-    for (const key of [
-      this.tabStop,
-      ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : []),
-    ]) {
-      if (layout.byKey.has(key)) keys.add(key);
-    }
+    const focused = /** @type {HTMLElement|null} */ (document.activeElement)?.dataset.key ?? "";
+    for (const key of [this.tabStop, focused]) if (layout.byKey.has(key)) keys.add(key);
     // Those out of view stay in the accessibility tree, as one bare element each.
     for (const box of layout.boxes) {
       if (cost >= ELEMENT_BUDGET) break;
@@ -102,7 +99,7 @@ export class Cards {
     const routerLines = [
       hub.status,
       hub.uptime,
-      `${formatCompact(r.total)} requests`,
+      `${formatCompact(r.total)} request${r.total === 1 ? "" : "s"}`,
       `${formatCompact(r.in_flight)} in flight`,
       `${formatCompact(r.successful)} ok`,
       `${formatCompact(r.failed)} failed`,
@@ -136,7 +133,9 @@ export class Cards {
         : joined(statusText, latency, plural(backend.models.length, "model"));
     const mid = level === "mid";
     const fontPx = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : nameFontPx(box.h);
-    const available = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * fontPx;
+    // On a phone the name takes its room.
+    const iconEms = scene.view.w < NARROW ? 0 : 2.6;
+    const available = mid ? box.w / size - 16 : box.w - (CARD_PAD_EMS - 2.6 + iconEms) * fontPx;
     const name =
       isBare || available <= 34 ? "" : fitText(backend.name, available, `600 ${fontPx.toFixed(1)}px`);
     const slots = slotsOf(scene.mesh?.backends.get(box.id));
@@ -144,7 +143,7 @@ export class Cards {
     const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}${subtitle.includes("↓") ? ", downloading" : ""}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}${slots.text && `, ${slots.text}`}`;
     const part = local ? memoryPart(local.memory).toFixed(2) : "";
     const zoomed = mid ? size.toFixed(2) : "";
-    this.render(box.key, `${isBare}${level}${zoomed}${part}${label}`, label, (el) => {
+    this.render(box.key, `${isBare}${level}${zoomed}${part}${iconEms}${label}`, label, (el) => {
       el.dataset.status = statusLabel(backend);
       el.dataset.pips = pips;
       const removed = backend.removed ? " removed" : "";
@@ -154,10 +153,12 @@ export class Cards {
       // As many of its parts as fit: the label has them all.
       const parts = isDegraded ? [subtitle] : subtitle.split(" · ");
       const font = `600 ${Math.max(10, fontPx * 0.84)}px`;
-      const partsWidth = box.w - 3.6 * fontPx - (pips ? textWidth(pips, font) + 6 : 0);
+      const partsWidth = box.w - (1 + iconEms) * fontPx - (pips ? textWidth(pips, font) + 6 : 0);
       while (parts.length > 1 && textWidth(parts.join(" · "), font) > partsWidth) parts.pop();
       if (isDegraded) parts[0] = fitText(subtitle, partsWidth, font);
-      setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
+      const texts = [b(name), small(parts.join(" · "))];
+      if (iconEms) setCard(el, `card backend${removed}`, icon(backend.kind), ...texts);
+      else setCard(el, `card backend plain${removed}`, ...texts);
       if (!local) return;
       const bar = h("i", { class: "memory" });
       bar.style.setProperty("--part", part);
@@ -213,7 +214,7 @@ export class Cards {
     this.render(chip.key, `${chip.h}`, `${text}, models of this machine`, (el) => {
       setCard(el, "card chip fold", text);
       el.style.fontSize = `${chipFontPx(chip)}px`;
-      el.setAttribute("aria-expanded", String(!isFolded));
+      el.ariaExpanded = String(!isFolded);
     });
   }
 
@@ -242,12 +243,11 @@ export class Cards {
       el.style.transform = `translate(${rect.x}px,${rect.y}px)${hub ? ` scale(${scale})` : ""}`;
       el.style.width = `${rect.w / scale}px`;
       el.style.height = `${rect.h / scale}px`;
-      el.setAttribute("aria-label", label);
+      el.ariaLabel = label;
       el.tabIndex = key === this.tabStop ? 0 : -1;
       el.classList.toggle("dim", isDimmed);
       el.classList.toggle("selected", key === selected);
-      if (key === selected) el.setAttribute("aria-current", "true");
-      else el.removeAttribute("aria-current");
+      el.ariaCurrent = key === selected ? "true" : null;
     }
     const next = this.lastElement ? this.lastElement.nextElementSibling : this.world.firstElementChild;
     if (next !== el) this.world.insertBefore(el, next);

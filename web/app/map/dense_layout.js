@@ -1,9 +1,20 @@
 /** Many backends: cells of one height; of several heights, the one at which all fit at the largest scale. */
-import { CHIP_GAP, EDGE, SIZES, placeChips, finishLayout, packModels, columnSpan } from "./sizes.js";
+import {
+  CARD_PAD_EMS,
+  CHIP_GAP,
+  EDGE,
+  SIZES,
+  placeChips,
+  finishLayout,
+  nameFontPx,
+  packModels,
+  columnSpan,
+  textWidthEms,
+} from "./sizes.js";
 
 const S = SIZES[2];
 /** In a narrow window you stand above the router instead of beside it. */
-const NARROW = 560;
+export const NARROW = 560;
 const NARROW_HUBS = { user: { w: 100, h: 54 }, router: { w: 100, h: 124 } };
 const UNIT = 118;
 const INDENT = 12;
@@ -138,7 +149,12 @@ function placeDensePlan(groups, view, { fit, rowsByLane, rows, named }) {
       y += gutter;
       const rowH = rowHeight(tallest(row), scale);
       let x = left;
-      for (const { member, packed, w: cellW } of row) {
+      let spareW = scale.laneW - row.reduce((sum, cell) => sum + cell.w + gapX, -gapX);
+      for (const { member, packed, w: least } of row) {
+        // What is left of a row goes to names that would be cut.
+        const wanted = (textWidthEms(member.name) + CARD_PAD_EMS) * nameFontPx(scale.cardH);
+        const cellW = least + Math.max(0, Math.min(spareW, wanted - least));
+        spareW -= cellW - least;
         boxes.push({
           key: `b:${member.id}`,
           id: member.id,

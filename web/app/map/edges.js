@@ -228,6 +228,7 @@ function drawLatencyLabel(ctx, scene, box) {
   const {
     camera: { k, x, y },
     palette,
+    hubs,
   } = scene;
   const backend = scene.shown.get(box.id);
   if (!backend || k < 0.6 || backend.removed) return;
@@ -247,6 +248,8 @@ function drawLatencyLabel(ctx, scene, box) {
   const right = box.x * k + x - 17 * Math.max(1, k);
   const cy = (box.y + box.h / 2) * k + y;
   const w = ctx.measureText(text).width;
+  // The router's card would cover it.
+  if (right - w < (hubs.router.x + hubs.router.w) * k + x) return;
   ctx.globalAlpha = strength(scene, box.key);
   ctx.fillStyle = palette.lane;
   ctx.beginPath();

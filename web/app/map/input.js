@@ -29,16 +29,16 @@ export function listen(element, gestures) {
     { passive: false },
   );
 
-  element.addEventListener("pointerdown", (e) => {
+  element.onpointerdown = (e) => {
     if (e.button > 1) return;
     if (!down.size) {
       dragged = false;
       moved = 0;
     }
     down.set(e.pointerId, at(e));
-  });
+  };
 
-  element.addEventListener("pointermove", (e) => {
+  element.onpointermove = (e) => {
     const before = down.get(e.pointerId);
     if (!before) return;
     const here = at(e);
@@ -57,14 +57,14 @@ export function listen(element, gestures) {
       gestures.pan((here.x - before.x) / 2, (here.y - before.y) / 2);
     } else gestures.pan(here.x - before.x, here.y - before.y);
     down.set(e.pointerId, here);
-  });
+  };
 
   const up = (/** @type {PointerEvent} */ e) => {
     down.delete(e.pointerId);
     if (!down.size) element.classList.remove("dragging");
   };
-  element.addEventListener("pointerup", up);
-  element.addEventListener("pointercancel", up);
+  element.onpointerup = up;
+  element.onpointercancel = up;
 
   // A drag from a card is no click on it; a click beside all cards lets the choice go.
   element.addEventListener(
@@ -79,9 +79,9 @@ export function listen(element, gestures) {
     { capture: true },
   );
 
-  element.addEventListener("dblclick", (e) => {
+  element.ondblclick = (e) => {
     if (e.target instanceof Element && e.target.closest("button")) return;
     const { x, y } = at(e);
     gestures.zoomToLane(x, y);
-  });
+  };
 }

@@ -7,7 +7,7 @@ export function drawLegend(open, toggle) {
   const [button, list] = $("legend").children;
   button.onclick = toggle;
   button.ariaLabel = button.title = open ? "Hide the legend" : "Show the legend";
-  button.ariaExpanded = String(open);
+  button.ariaExpanded = open;
   list.hidden = !open;
   for (const line of list.children) {
     const { of: status } = /** @type {{of?:Status}} */ (line.dataset);

@@ -10,7 +10,7 @@ import { LaneHeaders } from "./lane_headers.js";
 import { computeLayout } from "./layout.js";
 import { listen } from "./input.js";
 import { Particles, flightDuration, measurePath } from "./particles.js";
-import { PALETTES } from "./colours.js";
+import { readPalette } from "./colours.js";
 
 const ANIMATION_MS = 240;
 
@@ -28,7 +28,7 @@ export class MapView {
     this.autoFit = true;
     this.autoFitBefore = true;
     this.reducedMotion = false;
-    this.palette = PALETTES.dark;
+    this.palette = /** @type {Palette} */ (/** @type {unknown} */ (null));
     /** @type {Layout} */
     this.layout = computeLayout([], { w: 1000, h: 600 });
     /** @type {MapModel|null} */
@@ -55,7 +55,7 @@ export class MapView {
 
   /** @param {Theme} name */
   setTheme(name) {
-    this.palette = PALETTES[name];
+    this.palette = readPalette(name);
     this.particles.setPalette(this.palette);
     this.redraw();
   }
@@ -126,13 +126,17 @@ export class MapView {
       later(() => this.reveal(key, center));
     } else if (before) {
       this.autoFit ||= this.autoFitBefore;
-      later(() => {
-        if (this.autoFitBefore) this.fit();
-        // Who has gone on elsewhere stays there.
-        if (!this.elements.root.hidden)
-          this.cards.makeTabStop(before, document.activeElement === document.body);
-      });
+      this.focus(before);
+      later(() => this.autoFitBefore && this.fit());
     }
+  }
+
+  /** Make a card what Tab comes to; with the focus where nothing has it, for the next key. @param {string} key @param {boolean} [isWanted] */
+  focus(key, isWanted = document.activeElement === document.body) {
+    if (this.elements.root.hidden || this.cards.makeTabStop(key, isWanted)) return;
+    // One out of view is made when the map is drawn.
+    this.render();
+    this.cards.makeTabStop(key, isWanted);
   }
 
   /** Draw the canvas anew, too. */

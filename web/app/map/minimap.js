@@ -22,8 +22,8 @@ export class Minimap {
         y: map.view.h / 2 - ((e.clientY - box.top) / s) * k,
       });
     };
-    this.el.addEventListener("pointerdown", panTo);
-    this.el.addEventListener("pointermove", panTo);
+    this.el.onpointerdown = panTo;
+    this.el.onpointermove = panTo;
   }
 
   scale() {

@@ -3,7 +3,7 @@ import { backendPath, callApi } from "../core/api.js";
 import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
 import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
-import { andMore, busy, facts } from "./parts.js";
+import { andMore, busy, facts, usage } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
 import { routeKey } from "../core/mesh.js";
 import { slotsOf } from "../core/slots.js";
@@ -16,7 +16,6 @@ import {
   formatModelDetail,
   plural,
   formatMs,
-  formatRequests,
 } from "../core/format.js";
 
 const PLOT_STEPS = 120;
@@ -38,8 +37,8 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
   let stateSignature = "";
   let modelSignature = "";
   let changeSignature = "";
-  /** @type {string[]} */
-  let aboutLabels = [];
+  /** The lines that it told, empty: one may not come again. @type {Record<string, string>} */
+  let aboutLines = {};
   let servicesAt = -SERVICES_MS;
   servicesTitle.hidden = true;
 
@@ -79,8 +78,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
     const { unused } = store.state;
     const isUnused = (/** @type {string} */ model) => unused.has(routeKey(id, model));
     const signature = JSON.stringify([b.models, b.details, b.models.filter(isUnused)]);
-    if (signature === modelSignature) return;
-    modelSignature = signature;
+    if (modelSignature === (modelSignature = signature)) return;
     models.replaceChildren(
       ...b.models.slice(0, 80).map((model) => {
         const detail = isUnused(model) ? "offered, not used" : formatModelDetail(b.details[model]);
@@ -116,8 +114,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
   const updateChanges = () => {
     const stateChanges = history.changes.get(id) ?? [];
     const signature = `${stateChanges.length}${stateChanges[0]?.at}${Math.floor(Date.now() / 30_000)}`;
-    if (signature === changeSignature) return;
-    changeSignature = signature;
+    if (changeSignature === (changeSignature = signature)) return;
     changes.replaceChildren(
       ...stateChanges.map((c) =>
         h(
@@ -197,37 +194,35 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
           : `for ${formatDuration(healthAge(b))}`;
       const r = b.requests;
       const last = (history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
-      list.set("Type", kindLabel(b.kind));
-      list.set("Address", b.url);
-      list.set("Node", peer?.short ?? "");
-      list.set("Ring", RING_LABELS[b.ring]);
-      list.set("Enabled", b.enabled ? "yes" : "no");
-      list.set("Latency", formatMs(s.latency));
-      list.set("Models", formatCount(b.models.length));
-      list.set("In flight", formatCount(b.in_flight));
-      list.set("Slots", slotsOf(b).text);
-      list.set("Requests", formatRequests(r));
-      list.set("First byte", r.first_byte_ms === null ? "" : formatMs(r.first_byte_ms));
-      list.set(
-        "Tokens",
-        r.tokens_in + r.tokens_out ? `${formatCount(r.tokens_in)} in · ${formatCount(r.tokens_out)} out` : "",
-      );
-      list.set(
-        "Last error",
-        b.health.state === "unhealthy"
-          ? b.health.text
-          : last
-            ? `${last.text} (${formatDuration((Date.now() - last.at) / 1000)} ago)`
-            : "none seen",
+      list.show({
+        Type: kindLabel(b.kind),
+        Address: b.url,
+        Node: peer?.short ?? "",
+        Ring: RING_LABELS[b.ring],
+        Enabled: b.enabled ? "yes" : "no",
+        Latency: formatMs(s.latency),
+        Models: formatCount(b.models.length),
+        "In flight": formatCount(b.in_flight),
+        Slots: slotsOf(b).text,
+        ...usage(r),
+      });
+      list.show(
+        {
+          "Last error":
+            b.health.state === "unhealthy"
+              ? b.health.text
+              : last
+                ? `${last.text} (${formatDuration((Date.now() - last.at) / 1000)} ago)`
+                : "none seen",
+        },
         true,
       );
       const { about } = b;
-      for (const label of aboutLabels) if (!(label in about)) list.set(label, "");
-      aboutLabels = Object.keys(about);
-      for (const label of aboutLabels) list.set(label, about[label]);
-      list.set("Warning", b.warnings.join(" "), true);
-      list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
-      drawPlot(canvas, history.latencies(id, PLOT_STEPS), store.state.theme);
+      list.show({ ...aboutLines, ...about });
+      aboutLines = Object.fromEntries(Object.keys(about).map((label) => [label, ""]));
+      list.show({ Warning: b.warnings.join(" ") }, true);
+      list.show({ Found: b.source === "found" ? "by itself, on this machine" : "added by you" });
+      drawPlot(canvas, history.latencies(id, PLOT_STEPS));
       updateModels(b);
       void updateServices(b);
       updateChanges();

@@ -52,7 +52,7 @@ function downloadRow({ id, name }, starters) {
   const path = `/mesh/models/downloads/${encodeURIComponent(id)}`;
   const shownName = displayName(starters.find((s) => s.name === name)?.label ?? name);
   setText(el.querySelector("b"), shownName);
-  bar.setAttribute("aria-label", `${shownName}, downloaded`);
+  bar.ariaLabel = `${shownName}, downloaded`;
   pause.onclick = () => busy(pause, message, () => callApi("POST", `${path}/pause`));
   resume.onclick = () => busy(resume, message, () => callApi("POST", `${path}/resume`));
   cancel.onclick = () => busy(cancel, message, () => callApi("DELETE", path));
@@ -71,7 +71,7 @@ function downloadRow({ id, name }, starters) {
       resume.hidden = state !== "paused" && state !== "failed";
       setText(resume, state === "failed" ? "Try again" : "Resume");
       setText(cancel, isOver ? "Dismiss" : "Cancel");
-      for (const button of buttons) button.setAttribute("aria-label", `${button.textContent} ${shownName}`);
+      for (const button of buttons) button.ariaLabel = `${button.textContent} ${shownName}`;
       // The button that was pressed may be the one that goes.
       for (const button of buttons) if (button === hadFocus) focusNear(button);
       setWhy(reason, now.reason, state === "failed");
@@ -94,8 +94,7 @@ export function starterOffers(store, isFirst) {
     );
     if (isFirst) downloads.update();
     const now = JSON.stringify([open, running.length > 0]);
-    if (now === signature) return;
-    signature = now;
+    if (signature === (signature = now)) return;
     const hadFocus = offers.contains(document.activeElement);
     offers.replaceChildren(
       ...open.map((starter, i) => offer(starter, isFirst && i === 0 && !running.length)),
@@ -126,7 +125,7 @@ export function downloadBox() {
   const [input, find, note, message] = pick(el, "input button .note .message");
   const files = el.querySelector("ul");
 
-  el.addEventListener("submit", (/** @type {Event} */ e) => {
+  el.onsubmit = (/** @type {Event} */ e) => {
     e.preventDefault();
     // What stands behind the colon chooses among the files.
     const [name, quant = ""] = input.value.trim().split(/:(?=[^/]*$)/);
@@ -142,7 +141,7 @@ export function downloadBox() {
       files.replaceChildren(...shown.map(fileRow));
       return (some === shown ? "" : `No ${displayName(quant)}. `) + plural(shown.length, "model file");
     });
-  });
+  };
 
   /** @param {RepositoryFile} file */
   const fileRow = ({ name, quantization, size_bytes, parts, fits, short_bytes, sees_images, is_here }) => {

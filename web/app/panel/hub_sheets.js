@@ -13,9 +13,12 @@ function decisionLine({ model, count, why, kept, loaded, waited_s, age_s, at }, 
     kept !== null && !/conversation/.test(why) && `conversation ${kept ? "kept" : "moved"}`,
     loaded === false ? "loaded first" : loadedWords(loaded),
     waited_s && `waited ${formatDuration(waited_s)}`,
-    new Date(at - age_s * 1000).toLocaleTimeString(),
   );
-  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [said]);
+  const time = h("time", { text: new Date(at - age_s * 1000).toLocaleTimeString() });
+  const line = item(`${model} → ${displayName(backend)}${count > 1 ? ` × ${count}` : ""}`, [
+    time,
+    ` · ${said}`,
+  ]);
   line.prepend(h("span", { "aria-hidden": "true", text: loaded ? "●" : loaded === false ? "○" : "" }));
   return line;
 }
@@ -37,20 +40,15 @@ export function userSheet({ store, select }) {
       const { mesh, shown, servers } = store.state;
       if (!mesh) return;
       const on = [...shown.values()].filter((b) => b.status !== "disabled");
-      list.set(
-        "Backends",
-        `${plural(on.length, "backend")} in use, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
-      );
-      list.set(
-        "Models",
-        `${formatCount(servers.size)} on ${plural(countPaths("u", shown, servers), "route")}`,
-      );
-      list.set("In flight", plural(mesh.router.requests.in_flight, "request"));
-      list.set("Requests", formatCount(mesh.router.requests.total));
-      list.set("Base URL", `${location.origin}/v1`);
+      list.show({
+        Backends: `${plural(on.length, "backend")} in use, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
+        Models: `${formatCount(servers.size)} on ${plural(countPaths("u", shown, servers), "route")}`,
+        "In flight": plural(mesh.router.requests.in_flight, "request"),
+        Requests: formatCount(mesh.router.requests.total),
+        "Base URL": `${location.origin}/v1`,
+      });
       const now = [...shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
-      if (now === signature) return;
-      signature = now;
+      if (signature === (signature = now)) return;
       links.replaceChildren(...linksTo([...shown.values()], select));
     },
   };
@@ -95,17 +93,19 @@ export function routerSheet({ store, uptime }) {
       const healthy = [...mesh.backends.values()].filter(
         (b) => b.enabled && b.health.state === "healthy",
       ).length;
-      list.set("Status", router.status);
-      list.set("Uptime", formatDuration(uptime()));
-      list.set("Requests", formatCount(r.total));
-      list.set("Successful", formatCount(r.successful) + share(r.successful));
-      list.set("Failed", formatCount(r.failed) + share(r.failed));
-      list.set("In flight", formatCount(r.in_flight));
-      list.set("Backends", `${plural(mesh.backends.size, "backend")}, ${healthy} healthy`);
-      list.set("Models", formatCount(mesh.models.size));
-      list.set("Name", displayName(router.name));
-      list.set("Version", router.version);
-      list.set("Node id", router.node_id);
+      list.show({
+        Status: router.status,
+        Uptime: formatDuration(uptime()),
+        Requests: formatCount(r.total),
+        Successful: formatCount(r.successful) + share(r.successful),
+        Failed: formatCount(r.failed) + share(r.failed),
+        "In flight": formatCount(r.in_flight),
+        Backends: `${plural(mesh.backends.size, "backend")}, ${healthy} healthy`,
+        Models: formatCount(mesh.models.size),
+        Name: displayName(router.name),
+        Version: router.version,
+        "Node id": router.node_id,
+      });
       if (mesh.decisions !== shownRequests) drawRequests(mesh);
       if (mesh.notices === shownNotices) return;
       shownNotices = mesh.notices;

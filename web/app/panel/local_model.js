@@ -39,7 +39,7 @@ export function localModel({ store, select }, id, sheet) {
 
   head.onclick = () => {
     more.hidden = !more.hidden;
-    head.setAttribute("aria-expanded", String(!more.hidden));
+    head.ariaExpanded = !more.hidden;
     update();
   };
   act.onclick = async () => {
@@ -95,35 +95,28 @@ export function localModel({ store, select }, id, sheet) {
     const label = ACTS[state] ?? "";
     act.hidden = !label;
     setText(act, label);
-    act.setAttribute("aria-label", `${label} ${name}`);
+    act.ariaLabel = `${label} ${name}`;
     if (!isAlone && more.hidden) return;
     setWhy(reason, model.reason, isFailed);
     if (!keep.disabled) keep.checked = model.keep;
-    list.set("State", joined(stateText(model), activity));
+    list.show({ State: joined(stateText(model), activity) });
     const { budget_bytes: budget } = local.memory;
-    list.set(
-      "Memory",
-      isIn
+    list.show({
+      Memory: isIn
         ? `takes ${formatBytes(need_bytes)}`
         : `needs ${formatBytes(need_bytes)}; ${freeText(local.memory)} of ${formatBytes(budget)} free: ${fitText(fits, Math.max(0, need_bytes - budget))}`,
-    );
-    list.set("Runner", model.runner || "none can run it here");
-    list.set(
-      "Context",
-      context
+      Runner: model.runner || "none can run it here",
+      Context: context
         ? `${formatCount(context)}${context_max > context ? ` of ${formatCount(context_max)}` : ""} tokens`
         : "",
-    );
-    list.set("Quantisation", model.quantization);
-    list.set("Parameters", model.parameters);
-    list.set("Architecture", model.architecture);
-    list.set(
-      "Purpose",
-      joined(model.purpose !== "chat" && model.purpose, model.sees_images && "reads images"),
-    );
-    list.set("On disk", formatBytes(size_bytes));
-    list.set("Found in", local.stores.find((s) => s.store === model?.store)?.label ?? model.store);
-    list.set("Last load", model.load_s ? formatMs(1000 * model.load_s) : "");
+      Quantisation: model.quantization,
+      Parameters: model.parameters,
+      Architecture: model.architecture,
+      Purpose: joined(model.purpose !== "chat" && model.purpose, model.sees_images && "reads images"),
+      "On disk": formatBytes(size_bytes),
+      "Found in": local.stores.find((s) => s.store === model?.store)?.label ?? model.store,
+      "Last load": model.load_s ? formatMs(1000 * model.load_s) : "",
+    });
     remove.hidden = !model.can_delete;
     setText(confirmation.querySelector("b"), formatBytes(size_bytes));
   }

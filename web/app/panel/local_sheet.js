@@ -64,7 +64,7 @@ export function localSheet(context) {
   const updateMemory = ({ memory, models, devices: cards }) => {
     const { models_bytes: used, budget_bytes: budget, total_bytes: total, available_bytes: free } = memory;
     const loaded = [...models.values()].filter(isInMemory);
-    bar.setAttribute("aria-label", `Models take ${memoryText(memory)}`);
+    bar.ariaLabel = `Models take ${memoryText(memory)}`;
     bar.replaceChildren(
       ...loaded.map((m) => {
         const part = h("i", { title: `${displayName(m.id)}: ${formatBytes(m.need_bytes)}` });
@@ -90,8 +90,7 @@ export function localSheet(context) {
   /** @param {LocalView} local */
   const updateRest = (local) => {
     const now = JSON.stringify([local.runners, local.stores, local.rejected]);
-    if (now === signature) return;
-    signature = now;
+    if (signature === (signature = now)) return;
     runners.replaceChildren(...local.runners.map(runnerRow));
     stores.replaceChildren(
       ...local.stores.map((s) => item(s.label, [joined(plural(s.models, "model"), s.note)])),

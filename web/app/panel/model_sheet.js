@@ -1,22 +1,14 @@
 /** The panel of a model. */
 import { backendPath, callApi, errorText } from "../core/api.js";
 import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
-import { busy, facts, linkTo, linksTo } from "./parts.js";
+import { busy, facts, linkTo, linksTo, usage } from "./parts.js";
 import { openApps, openTry } from "../chrome/open.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { LOCAL_ID } from "../core/local_models.js";
 import { patternOf, withAlso } from "../core/rules.js";
 import { queueDetails } from "../core/slots.js";
-import {
-  displayName,
-  formatCount,
-  formatModelDetail,
-  formatMs,
-  formatRequests,
-  joined,
-  loadedWords,
-} from "../core/format.js";
+import { displayName, formatCount, formatModelDetail, joined, loadedWords } from "../core/format.js";
 
 /** @param {PanelContext} context @param {string} key @returns {PanelSheet} */
 export function modelSheet(context, key) {
@@ -152,21 +144,14 @@ export function modelSheet(context, key) {
       const backend = shown.get(id);
       const stats = view?.requests;
       own?.update();
-      list.set("Model id", model);
-      list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
-      list.set("Waiting", queueDetails(view));
-      list.set("Requests", stats ? formatRequests(stats) : "none yet");
-      list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
-      list.set(
-        "Tokens",
-        stats && stats.tokens_in + stats.tokens_out
-          ? `${formatCount(stats.tokens_in)} in · ${formatCount(stats.tokens_out)} out`
-          : "",
-      );
-      list.set(
-        "Here now",
-        mesh?.inFlightByRoute.get(key) ? `${mesh.inFlightByRoute.get(key)} in flight` : "",
-      );
+      list.show({
+        "Model id": model,
+        Details: formatModelDetail(mesh?.backends.get(id)?.details?.[model]),
+        Waiting: queueDetails(view),
+        Requests: "none yet",
+        ...(stats && usage(stats)),
+        "Here now": mesh?.inFlightByRoute.get(key) ? `${mesh.inFlightByRoute.get(key)} in flight` : "",
+      });
       const ids = servers.get(model) ?? [];
       const now = [...ids, "", ...offeredBy()]
         .map((b) => {

@@ -17,11 +17,11 @@ export class Panel {
     this.key = null;
     /** @type {PanelSheet|null} */
     this.sheet = null;
-    this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+    this.root.onkeydown = (/** @type {KeyboardEvent} */ e) => {
       if (e.key !== "Escape") return;
       e.stopPropagation();
       context.select(null);
-    });
+    };
     const { store } = context;
     store.subscribe(
       (s) => s.selection,

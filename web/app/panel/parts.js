@@ -1,29 +1,40 @@
 /** Pieces that several panels are made of. */
 import { errorText } from "../core/api.js";
 import { h, setText, setTextWithCode, statusGlyph, withCode } from "../chrome/dom.js";
-import { displayName, formatCount, formatMs } from "../core/format.js";
+import { displayName, formatCount, formatMs, formatRequests } from "../core/format.js";
 import { statusLabel } from "../map/status_styles.js";
 
 /** Backends that are listed in a panel. */
 const LINKS_MOST = 60;
 
-/** A list of names and values; an empty value hides its line. */
+/** A list of names and values; one without a value has no line. */
 export function facts(el = h("dl", { class: "facts" })) {
   /** @type {Map<string, HTMLElement>} */
   const values = new Map();
-  /** @param {string} name @param {string} text @param {boolean} [isProse] whether backticks in it mean code */
-  const set = (name, text, isProse = false) => {
-    let value = values.get(name);
-    if (!value) {
-      values.set(name, (value = h("dd")));
-      el.append(h("div", {}, h("dt", { text: name }), value));
+  /** @param {Record<string, string|false|null|undefined>} lines @param {boolean} [isProse] whether backticks in them mean code */
+  const show = (lines, isProse) => {
+    for (const [name, text] of Object.entries(lines)) {
+      let value = values.get(name);
+      if (!value) {
+        values.set(name, (value = h("dd")));
+        el.append(h("div", {}, h("dt", { text: name }), value));
+      }
+      (isProse ? setTextWithCode : setText)(value, text || "");
+      /** @type {HTMLElement} */ (value.parentElement).hidden = !text;
     }
-    if (isProse) setTextWithCode(value, text);
-    else setText(value, text);
-    /** @type {HTMLElement} */ (value.parentElement).hidden = !text;
   };
-  return { el, set };
+  return { el, show };
 }
+
+/** What came of the requests, as facts. @param {RequestStats} stats */
+export const usage = (stats) => ({
+  Requests: formatRequests(stats),
+  "First byte": stats.first_byte_ms ? formatMs(stats.first_byte_ms) : "",
+  Tokens:
+    stats.tokens_in + stats.tokens_out
+      ? `${formatCount(stats.tokens_in)} in · ${formatCount(stats.tokens_out)} out`
+      : "",
+});
 
 /** Why something is as it is, in an element with a line for the reason and one for the fix. @param {any} el @param {{text:string, fix:string}|null|undefined} why @param {boolean} isBad */
 export function setWhy(el, why, isBad) {

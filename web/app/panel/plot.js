@@ -1,11 +1,11 @@
 /** The latency plot, with gaps where nothing is known. */
-import { PALETTES } from "../map/colours.js";
+import { palette } from "../map/colours.js";
 import { polyline, sizedContext } from "../map/canvas.js";
 import { FONT, formatMs } from "../core/format.js";
 
-/** @param {HTMLCanvasElement} canvas @param {number[]} values milliseconds, oldest first; NaN for unknown @param {Theme} theme */
-export function drawPlot(canvas, values, theme) {
-  const palette = PALETTES[theme];
+/** @param {HTMLCanvasElement} canvas @param {number[]} values milliseconds, oldest first; NaN for unknown */
+export function drawPlot(canvas, values) {
+  const { muted, laneLine, accent } = palette();
   const [w, h] = [canvas.parentElement?.clientWidth ? canvas.parentElement.clientWidth - 36 : 280, 84];
   const ctx = sizedContext(canvas, w, h);
   const known = values.filter((v) => !Number.isNaN(v));
@@ -14,8 +14,8 @@ export function drawPlot(canvas, values, theme) {
   const x = (/** @type {number} */ i) => left + ((right - left) * i) / (values.length - 1);
   const y = (/** @type {number} */ v) => low - ((low - high) * v) / top;
   ctx.font = `10.5px ${FONT}`;
-  ctx.fillStyle = palette.muted;
-  ctx.strokeStyle = palette.laneLine;
+  ctx.fillStyle = muted;
+  ctx.strokeStyle = laneLine;
   ctx.textBaseline = "middle";
   for (const v of known.length ? [0, Math.max(...known)] : [0]) {
     ctx.beginPath();
@@ -26,7 +26,7 @@ export function drawPlot(canvas, values, theme) {
   ctx.fillText("10 min ago", left, h - 5);
   ctx.textAlign = "right";
   ctx.fillText("now", right, h - 5);
-  ctx.strokeStyle = palette.accent;
+  ctx.strokeStyle = accent;
   ctx.lineWidth = 1.6;
   // Round ends make a dot of a value between gaps.
   ctx.lineJoin = ctx.lineCap = "round";

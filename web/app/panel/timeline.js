@@ -2,7 +2,7 @@
 import { sizedContext } from "../map/canvas.js";
 import { $, setText } from "../chrome/dom.js";
 import { STEPS, STEP_MS } from "../core/history.js";
-import { PALETTES } from "../map/colours.js";
+import { palette } from "../map/colours.js";
 import { STATUS_ORDER } from "../map/status_styles.js";
 import { formatDuration } from "../core/format.js";
 
@@ -20,7 +20,7 @@ export class Timeline {
     this.pause = pause;
     this.back = back;
     const step = (/** @type {number} */ by) => () => this.moveTo(Number(this.slider.value) + by);
-    this.slider.addEventListener("input", step(0));
+    this.slider.oninput = step(0);
     earlier.onclick = step(-1);
     later.onclick = step(1);
     pause.onclick = () => (store.state.moment === null ? this.moveTo(0, true) : showMoment(null));
@@ -45,12 +45,12 @@ export class Timeline {
     const { history } = this;
     const { moment, theme } = this.store.state;
     const age = moment === null ? 0 : history.step - moment;
-    this.slider.value = String(-age);
+    this.slider.value = -age;
     const text = moment === null ? "live now" : `${formatDuration((age * STEP_MS) / 1000)} ago`;
-    this.slider.setAttribute("aria-valuetext", text);
+    this.slider.ariaValueText = text;
     setText(this.label, text);
     this.back.hidden = moment === null;
-    this.pause.setAttribute("aria-pressed", String(moment !== null));
+    this.pause.ariaPressed = moment !== null;
     const span = history.step - history.firstStep + 1;
     this.slider.title =
       history.hasBackfill || span >= STEPS
@@ -64,13 +64,12 @@ export class Timeline {
   draw(signature) {
     this.drawnSignature = signature;
     const { history } = this;
-    const { theme } = this.store.state;
-    const palette = PALETTES[theme];
+    const { line, statuses } = palette();
     const [w, height] = [this.slider.clientWidth, 14];
     if (!w) return;
     const ctx = sizedContext(this.strip, w, height);
     ctx.globalAlpha = 0.5;
-    ctx.fillStyle = palette.line;
+    ctx.fillStyle = line;
     ctx.fillRect(0, height - 1, w, 1);
     const columns = Math.min(w, STEPS);
     for (let c = 0; c < columns; c += 1) {
@@ -86,7 +85,7 @@ export class Timeline {
       let y = 0;
       STATUS_ORDER.forEach((status, i) => {
         const part = (worst[i] / all) * height;
-        ctx.fillStyle = palette.statuses[status];
+        ctx.fillStyle = statuses[status];
         ctx.globalAlpha = status === "healthy" ? 0.45 : 1;
         if (worst[i]) ctx.fillRect((c * w) / columns, y, Math.ceil(w / columns), Math.max(part, 2));
         y += part;

@@ -37,21 +37,18 @@ export class Tooltip {
     const world = $("world");
     // After a press things slide under a resting pointer: that shows no tooltip.
     let [px, py] = [-99, -99];
-    world.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => {
+    world.onpointermove = (/** @type {PointerEvent} */ e) => {
       if (Math.hypot(e.clientX - px, e.clientY - py) < 6) return;
       if (this.muted) this.schedule(keyOfEvent(e), HOVER_MS);
       this.muted = false;
-    });
-    world.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
+    };
+    world.onpointerdown = (/** @type {PointerEvent} */ e) => {
       [px, py, this.muted] = [e.clientX, e.clientY, true];
       this.schedule(null, 0);
-    });
-    world.addEventListener(
-      "pointerover",
-      (/** @type {PointerEvent} */ e) =>
-        !this.muted && e.pointerType !== "touch" && this.schedule(keyOfEvent(e), HOVER_MS),
-    );
-    world.addEventListener("pointerout", () => this.schedule(null, 60));
+    };
+    world.onpointerover = (/** @type {PointerEvent} */ e) =>
+      !this.muted && e.pointerType !== "touch" && this.schedule(keyOfEvent(e), HOVER_MS);
+    world.onpointerout = () => this.schedule(null, 60);
     world.addEventListener(
       "focusin",
       (/** @type {FocusEvent} */ e) =>
@@ -73,7 +70,7 @@ export class Tooltip {
     const content = key ? this.content(key) : null;
     this.el.hidden = !content;
     if (!content || !key) return;
-    this.el.replaceChildren(...content);
+    this.el.replaceChildren(...content.filter((part) => part instanceof Node));
     const { x, y } = this.findSpot(key, this.el.offsetWidth, this.el.offsetHeight);
     this.el.style.transform = `translate(${x}px,${y}px)`;
   }
@@ -83,11 +80,12 @@ export class Tooltip {
     if (this.key) this.show(this.key);
   }
 
-  /** @param {string} key @returns {Node[]|null} */
+  /** @param {string} key @returns {(Node|Missing)[]|null} what is missing has no line */
   content(key) {
     const { mesh, shown, servers, unused, local } = this.context.store.state;
     if (!mesh) return null;
-    const line = (/** @type {string} */ text, c = "") => h("p", { class: c }, ...withCode(text));
+    const line = (/** @type {string|Missing} */ text, c = "") =>
+      text && h("p", { class: c }, ...withCode(text));
     if (key === "u")
       return [
         h("b", { text: "You and your apps" }),
@@ -109,6 +107,7 @@ export class Tooltip {
     const backend = mesh.backends.get(view.id);
     const own = view.id === LOCAL_ID ? local : null;
     if (key.startsWith("b:")) {
+      const isBad = view.status !== "healthy" && (view.status !== "disabled" || view.reason === OTHER_USER);
       return [
         h("b", { text: view.name }),
         statusBadge(statusLabel(view)),
@@ -126,12 +125,11 @@ export class Tooltip {
             slotsOf(backend).text,
           ),
         ),
-        ...(view.status === "healthy" || (view.status === "disabled" && view.reason !== OTHER_USER)
-          ? []
-          : [line(view.text), line(backend?.health.fix ?? "", "fix")]),
-        ...(view.degraded ? [line(view.degraded)] : []),
-        ...(own ? [line(`models take ${memoryText(own.memory)}; ${freeText(own.memory)} free`)] : []),
-        ...(view.removed ? [line("Removed; its place is kept for a minute.", "quiet")] : []),
+        isBad && line(view.text),
+        isBad && line(backend?.health.fix, "fix"),
+        line(view.degraded),
+        own && line(`models take ${memoryText(own.memory)}; ${freeText(own.memory)} free`),
+        line(view.removed && "Removed; its place is kept for a minute.", "quiet"),
       ];
     }
     const model = modelOf(key);
@@ -147,22 +145,21 @@ export class Tooltip {
       h("b", { text: displayName(model) }),
       statusBadge(statusLabel(view)),
       line(`on ${view.name}`, "quiet"),
-      ...(engine && own
-        ? [
-            line(joined(stateText(engine), formatBytes(engine.need_bytes), activityText(engine, own.at))),
-            line(engine.reason?.text ?? ""),
-            line(engine.reason?.fix ?? "", "fix"),
-          ]
-        : []),
-      ...(engine ? [] : [line(loadedWords(backend?.details[model]?.loaded))]),
+      line(
+        engine && own
+          ? joined(stateText(engine), formatBytes(engine.need_bytes), activityText(engine, own.at))
+          : loadedWords(backend?.details[model]?.loaded),
+      ),
+      line(engine?.reason?.text),
+      line(engine?.reason?.fix, "fix"),
       line(queueText(mesh.models.get(model))),
-      ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
+      line(unused.has(key) && "offered here, not used: its details say why"),
       line(
         others > 0
           ? `${unused.has(key) ? "served by" : "and on"} ${plural(others, "other backend")}`
           : "on no other backend",
       ),
-      ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
+      line(rate > 0 && `${rate.toFixed(1)} requests a second`),
     ];
   }
 }

@@ -2,7 +2,7 @@
 import { callApi, errorText } from "../core/api.js";
 import { $, copyText, fromTemplate, h, pick, setText, setTextWithCode } from "../chrome/dom.js";
 import { plural } from "../core/format.js";
-import { closeDialog, openDialog } from "../dialogs/backend_dialog.js";
+import { openDialog } from "../dialogs/backend_dialog.js";
 
 /** @typedef {Record<string, any>} Answer */
 
@@ -35,18 +35,17 @@ export async function showSettings(store, changeLook, section) {
   theme.onchange = () => changeLook({ theme: theme.value });
   bindUpdates();
   bindAbout();
-  sheet.lastElementChild?.firstElementChild?.addEventListener("click", closeDialog);
   openDialog([sheet], "Settings");
   document.addEventListener("meshlight-settings", load);
   $("dialog").addEventListener("close", () => document.removeEventListener("meshlight-settings", load), {
     once: true,
   });
-  await load();
+  // At once: the next key is meant for it.
   const at = section && $(`s-${section}`);
-  at?.scrollIntoView();
-  (at?.nextElementSibling.querySelector("input:enabled, button") ?? $("s-name")).focus({
-    preventScroll: !!at,
-  });
+  const first = at?.nextElementSibling.querySelector("input, button") ?? $("s-name");
+  first.focus();
+  await load();
+  if (document.activeElement === first) at?.scrollIntoView();
 }
 
 const load = () =>
@@ -125,7 +124,7 @@ function bindKeys() {
     (await callApi("POST", `/mesh/keys/local${path}`)).key;
   const draw = (/** @type {string} */ text) => {
     setText(shown, text);
-    toggle.setAttribute("aria-pressed", String(text !== HIDDEN));
+    toggle.ariaPressed = text !== HIDDEN;
   };
   const ask = (/** @type {boolean} */ on) => {
     question.hidden = !on;

@@ -78,7 +78,7 @@ export function modelChooser(drawer, store, chosen) {
   function show(isOpen) {
     if (list.hidden === !isOpen) return;
     list.hidden = !isOpen;
-    input.setAttribute("aria-expanded", String(isOpen));
+    input.ariaExpanded = isOpen;
     active = -1;
     if (isOpen) draw();
     else update();

@@ -98,7 +98,6 @@ export function blocksOf(text) {
   const isPlain = (/** @type {string} */ line) =>
     line.trim() !== "" && ![FENCE, ITEM, HEADING, RULE, /^[>|]/].some((form) => form.test(line));
   const never = () => false;
-  const scrolled = (/** @type {string} */ source) => h("pre", { tabindex: "0", text: source });
   while (i < lines.length) {
     const line = lines[i];
     const [, fence, language] = FENCE.exec(line) ?? [];
@@ -118,7 +117,7 @@ export function blocksOf(text) {
       take(
         "|",
         (l) => l[0] === "|",
-        (taken) => scrolled(taken.join("\n")),
+        (taken) => codeBlock("table", taken.join("\n")),
       );
     else if (line[0] === ">")
       take(
@@ -129,7 +128,7 @@ export function blocksOf(text) {
     else take("p", isPlain, (taken) => h("p", {}, ...inline(taken.join("\n"))));
   }
   const rest = text.slice(LAID_OUT_MAX, SHOWN_MAX);
-  if (rest) blocks.push({ source: `.${rest.length}`, make: () => scrolled(rest) });
+  if (rest) blocks.push({ source: `.${rest.length}`, make: () => h("pre", { tabindex: "0", text: rest }) });
   if (text.length > SHOWN_MAX) {
     const words = `${Math.round((text.length - SHOWN_MAX) / 1000)} kB more. “Copy answer” takes all of it.`;
     blocks.push({ source: words, make: () => h("p", { class: "quiet", text: words }) });

@@ -70,13 +70,15 @@ export async function startWelcome(store, act) {
       // What comes next takes the focus of what has gone.
       if (hadFocus && !el.checkVisibility() && [el, document.body].includes(document.activeElement)) goOn();
     };
-  const goOn = () => bar.querySelector("[data-step]:not([hidden]) button")?.focus();
+  const goOn = () => bar.querySelector("button:not([hidden], [hidden] *)")?.focus();
   const drawBar = () => {
     const demo = backends().some(isDemo);
     const now = step();
     bar.hidden = !demo && !now;
     for (const line of bar.querySelectorAll("[data-step]"))
-      line.hidden = line.dataset.step === "demo" ? !demo : line.dataset.step !== now;
+      line.hidden = !line.dataset.step
+        .split(" ")
+        .some((/** @type {string} */ one) => one === now || (demo && one === "demo"));
     if (!now) return;
     if (chosen === "demo") {
       chosen = "";

@@ -6,6 +6,7 @@ The details of a model become a short text such as `8k context · Q4_K_M · load
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -110,7 +111,8 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
     alias = "" if reply.asked == reply.model else f" (requested as {sanitize(reply.asked)})"
     answering = next((r for r in reply.routes if r.backend == reply.answers), None)
     if answering is None:
-        head = message_lines(BAD, f"No backend would answer a request for {name}{alias} now.", "", style)
+        text = f"No backend would answer a request for {name}{alias} now."
+        head = message_lines(BAD, text, reply.fix, style)
     else:
         instead = f" with {sanitize(reply.instead)}, as {sanitize(reply.fallback)}" if reply.instead else ""
         text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now{instead}."
@@ -182,9 +184,10 @@ def test_report(
     answered = sum(run.ok for run in test_model.runs)
     glyph = GOOD if answered == len(test_model.runs) else WARN if answered else BAD
     head = f"{sanitize(test_model.model)}: {answered} of {count(len(test_model.runs), 'request')} answered."
-    text = [
-        line for number, run in enumerate(test_model.runs, start=1) for line in _run_lines(number, run, style)
-    ]
+    text: list[Text] = []
+    for number, run in enumerate(test_model.runs, start=1):
+        is_the_same = run.error and number > 1 and run.error == test_model.runs[number - 2].error
+        text += _run_lines(number, replace(run, error="The same.") if is_the_same else run, style)
     return Group(*message_lines(glyph, head, "", style), "", *lay_out(columns, rows, style.width), "", *text)
 
 

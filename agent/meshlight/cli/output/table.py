@@ -1,4 +1,4 @@
-"""A table that always fits the terminal: columns shrink or are left out, and no line wraps."""
+"""A table that always fits the terminal: columns shrink or are left out, at last from the right, and none wraps."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +8,8 @@ from rich.text import Text
 from meshlight.domain.text import sanitize, shorten, width
 
 GAP = 2
+LEAST = 2
+"""So many columns stay in the narrowest terminal, and shrink there as far as they must."""
 Cell = str | Text
 
 
@@ -17,7 +19,7 @@ class Column(Struct, frozen=True, kw_only=True):
     title: str
     min_width: int | None = None
     drop: int = 0
-    """When to leave the column out: the highest number goes first, and 0 never."""
+    """When to leave the column out: the highest number goes first, and 0 only where nothing else helps."""
     right: bool = False
     fit: Callable[[str, int], str] = shorten
 
@@ -36,6 +38,11 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], cells: in
             break
         visible = [i for i in visible if columns[i].drop != order]
         widths = _shrink(columns, natural, visible, cells)
+    while _total_width(widths, visible) > cells and len(visible) > LEAST:
+        visible.pop()
+        widths = _shrink(columns, natural, visible, cells)
+    if _total_width(widths, visible) > cells:
+        widths = _shrink([Column(title=one.title, min_width=1) for one in columns], natural, visible, cells)
     titles: list[Cell] = [Text(column.title, "bold") for column in columns]
     return [_line([_aligned(row[i], columns[i], widths[i]) for i in visible]) for row in [titles, *cleaned]]
 
@@ -62,7 +69,8 @@ def _width(cell: Cell) -> int:
 
 def _aligned(cell: Cell, column: Column, cells: int) -> Text:
     """Fit a cell into its column, aligned left or right."""
-    fitted = cell if isinstance(cell, Text) else Text(column.fit(cell, cells))
+    fitted = cell.copy() if isinstance(cell, Text) else Text(column.fit(cell, cells))
+    fitted.truncate(cells, overflow="ellipsis")
     space = Text(" " * max(cells - fitted.cell_len, 0))
     return space + fitted if column.right else fitted + space
 

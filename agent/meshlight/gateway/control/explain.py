@@ -6,9 +6,9 @@ from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.inference.context_guard import without_small
+from meshlight.gateway.inference.context_guard import fix_for_length, without_small
 from meshlight.gateway.inference.request import check_name
-from meshlight.gateway.inference.route_errors import no_such_model
+from meshlight.gateway.inference.route_errors import no_route, no_such_model
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
@@ -33,9 +33,13 @@ def explain(
     nodes = snapshot.nodes
     asked = rank_one(model)
     ranking = with_fallback(snapshot, asked, rank_one)
+    fix = ""
     if tokens:
         is_itself = ranking is asked
+        could_answer = asked
         asked = without_small(asked, nodes, tokens)
+        if asked is not could_answer and not asked.candidates:
+            fix = fix_for_length(could_answer, nodes)
         ranking = asked if is_itself else without_small(ranking, nodes, tokens)
     instead = ranking.scores if ranking.fallback else ()
     scores = (*instead, *asked.scores, *_switched_off(snapshot, asked))
@@ -49,6 +53,7 @@ def explain(
         fallback=ranking.fallback,
         policy=ranking.policy,
         answers=candidates[0].backend if candidates else None,
+        fix="" if candidates else fix or no_route(snapshot, asked).hint,
         routes=tuple(
             RouteView(
                 backend=score.backend,

@@ -17,12 +17,13 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from meshlight.backends.base import BackendKind
+from meshlight.backends.field_checks import check_field
 from meshlight.backends.kinds import kind_of
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.peers import is_node_id
 from meshlight.gateway.control.openapi import documented_errors
 from meshlight.http_client.address import parse_address
-from meshlight.mesh.backend_form import ACCESS_KEY_MAX, NAME_MAX, check_field, checked_name
+from meshlight.mesh.backend_form import ACCESS_KEY_MAX, NAME_MAX, checked_name
 
 SCHEME = "meshlight"
 LONGEST = 500

@@ -257,6 +257,14 @@ def without_small(ranking: Ranking, nodes: Mapping[str, Node], tokens: int) -> R
     return checked
 
 
+def fix_for_length(ranking: Ranking, nodes: Mapping[str, Node]) -> str:
+    """Return what helps where none of the usable routes of a ranking (there is one at least) holds a request."""
+    usable = [score for score in ranking.scores if score.tier != "excluded"]
+    best = max(usable, key=lambda score: context_of(nodes[score.backend], score.model) or 0)
+    node = nodes[best.backend]
+    return f"{_label(best, node)} holds the most, {context_of(node, best.model) or 0:,} tokens. {_fix(node)}"
+
+
 def context_of(node: Node, model: str) -> int | None:
     """Return the tokens of a model's context at a backend, as far as it tells."""
     detail = node.details.get(model)

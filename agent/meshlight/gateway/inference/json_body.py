@@ -84,23 +84,29 @@ class Fields(Struct, frozen=True):
     """Every key, in order; None where all of them are usual ones."""
 
 
-def read_fields(body: bytes) -> Fields:
-    """Read the deciding fields of a JSON object.
-
-    Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
-    """
+def read_usual(body: bytes) -> tuple[str, bool, bool] | None:
+    """Return the model, `stream` and `store` of a body that has usual fields only; None for another one."""
     # A name that its quotes enclose only once can't be a key twice, unless a key is written with escapes.
     if (
         len(body) > _SMALL
         or b"\\u00" in body
         or (body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or body.count(b'"store"') > 1)
     ):
-        return _read_any(body)
+        return None
     try:
         found = _usual.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _read_any(body)
-    return Fields(found.model, found.stream is True, found.store is True, None)
+        return None
+    return found.model or "", found.stream is True, found.store is True
+
+
+def read_fields(body: bytes) -> Fields:
+    """Read the deciding fields of a JSON object.
+
+    Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
+    """
+    usual = read_usual(body)
+    return _read_any(body) if usual is None else Fields(usual[0] or None, usual[1], usual[2], None)
 
 
 def _read_any(body: bytes) -> Fields:

@@ -20,7 +20,13 @@ from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.app import Inference
-from meshlight.gateway.inference.attempt import SentAttempt, StartedResponse, body_as_sent, demand_of
+from meshlight.gateway.inference.attempt import (
+    READ_OPERATIONS,
+    SentAttempt,
+    StartedResponse,
+    body_as_sent,
+    demand_of,
+)
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
@@ -102,13 +108,15 @@ class Doorkeeper(Protocol):
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "needs_look", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = ("headers", "is_read", "needs_look", "operation", "routes", "scope", "settings", "shows_key")
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
         self.operation = operation
         self.needs_look = operation in OLLAMA_OPERATIONS
         """Whether its requests go through `Lane.look_into`: in Ollama's API, models have further names."""
+        self.is_read = self.needs_look or operation in READ_OPERATIONS
+        """Whether something of the body may have to change."""
         self.headers = scope["headers"]
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
@@ -157,18 +165,12 @@ class Lane:
         self.inference = inference
         self.relay = inference.relay
         self._settings = settings
-        self._in_force = Config()
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
         """Those of them that went on in a task."""
-
-    def is_on(self) -> bool:
-        """Whether the configuration in force has the lane; asked before anything else, for each request."""
-        self._in_force = settings = self._settings()
-        return settings.lane
 
     def forget_heads(self) -> None:
         """Have the guard look at every head again: another key opens the service now."""
@@ -180,9 +182,7 @@ class Lane:
         if found is None or len(data) != end + 4 + found[1]:
             return None
         head = self.heads.get(found[0])
-        if head is None or (head.settings is not self._in_force and not self._admits(found[0], head)):
-            return None
-        return head
+        return head if head is not None and self._admits(found[0], head) else None
 
     def find_begun(self, data: bytes, end: int) -> tuple[KnownHead, int] | None:
         """Return the head that `data` begins with, if it is known, and how much of a small body is still to come."""
@@ -190,13 +190,15 @@ class Lane:
         if found is None or not len(data) - end - 4 < found[1] <= LARGE:
             return None
         head = self.heads.get(found[0])
-        if head is None or (head.settings is not self._in_force and not self._admits(found[0], head)):
+        if head is None or not self._admits(found[0], head):
             return None
         return head, end + 4 + found[1] - len(data)
 
     def _admits(self, known_as: bytes, head: KnownHead) -> bool:
-        """Whether the guard lets a known head through under the configuration in force; else it is forgotten."""
-        settings = self._in_force
+        """Whether there is a lane, and the guard lets a known head through as things are; else it is forgotten."""
+        settings = self._settings()
+        if head.settings is settings or not settings.lane:
+            return settings.lane
         shows_key = self._guard.admits(head.scope, settings)
         if shows_key is None:
             del self.heads[known_as]
@@ -207,8 +209,8 @@ class Lane:
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request that the guard lets through, and know it the next time."""
         operation = OPERATIONS.get(scope["path"])
-        settings = self._in_force
-        if operation is None or not _is_ordinary(scope, self.odd):
+        settings = self._settings()
+        if operation is None or not settings.lane or not _is_ordinary(scope, self.odd):
             return None
         shows_key = self._guard.admits(scope, settings)
         if shows_key is None:
@@ -255,12 +257,11 @@ class Lane:
             if route.keeps and reads_answer(inbound):
                 return False
             link = route.link
-            sent = body_as_sent(inbound, route.served_as, link)
+            is_same = route.served_as == fields.model
+            sent = body if is_same and not head.is_read else body_as_sent(inbound, route.served_as, link)
             request = self.make_request(
                 self,
-                cycle
-                if route.served_as == fields.model
-                else NamedCycle(cycle, Renaming(route.served_as, fields.model)),
+                cycle if is_same else NamedCycle(cycle, Renaming(route.served_as, fields.model)),
                 connection,
             )
             upstream = route.upstream.send_at_once(route.start, sent, request)
@@ -460,8 +461,10 @@ class LaneRequest:
 
     def _chunk(self, chunk: bytes, piece: bytes) -> bool:
         """Pass on a piece as it came; False to have it read like any other."""
-        tap, silence = self._tap, self._silence
-        if tap is None or silence is None or not self._cycle.offer_chunk(chunk, piece):
+        tap, silence, response = self._tap, self._silence, self._response
+        if tap is None or silence is None or response is None or response.unread:
+            return False
+        if not self._cycle.offer_chunk(chunk, piece):
             return False
         tap.feed(piece)
         silence.begin()

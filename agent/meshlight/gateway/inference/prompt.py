@@ -65,6 +65,8 @@ def read_small_prompt(inbound: InferenceRequest) -> Reading:
 
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
+    if b'"max' not in body and b'"num_predict' not in body:
+        return 0
     return max((int(found) for part in _ends(body) for found in _ANSWER.findall(part)), default=0)
 
 

@@ -654,9 +654,13 @@ class Relay:
     ) -> None:
         """Note that a route answers, and what its headers and `notes` tell of its backend."""
         trial.ticket.first_byte(self._clock() - trial.started_at)
-        choice = trial.choice
+        choice, score = trial.choice, trial.score
         if (choice is not None or trial.is_cold) and response.status < 300 and first:
-            self._chooser.record_first_byte(choice, trial.score)
+            self._chooser.record_first_byte(choice, score)
+            if trial.is_cold:
+                # What is in memory has changed there, and for ten seconds only those who ask are told.
+                self._links.check_now(score.backend)
+                self._prober.probe_soon(score.backend)
         if trial.link.is_metered or notes:
             self._record_notes(trial.link, response.headers, notes)
 
@@ -684,8 +688,17 @@ class Relay:
         if status < 400:
             outcome = "ok"
             link.is_proven = True
-        self._record_success(link.backend.id, score)
-        counts = self._record_tokens(trial.ticket, tap, inbound)
+        node = self._registry.snapshot.nodes.get(link.backend.id)
+        if node is not None:
+            health = node.health
+            if node.parts or health.failures or health.ejections or health.state == "unhealthy":
+                self._record_success(node, score)
+        counts = tap.read()
+        if counts is not None:
+            trial.ticket.tokens(*counts)
+        elif inbound.operation in _TEXT_STREAMS:
+            counts = 0, tap.estimate()
+            trial.ticket.estimated_tokens(counts[1])
         if counts is not None and len(inbound.body) >= LEARNED_FROM:
             self._traffic.symptoms.prompt(link.backend.id, score.model, inbound.body, counts[0])
             self._learn_size(inbound, link, score, counts)
@@ -802,15 +815,12 @@ class Relay:
             lines = limit_lines(limits) if limits else {}
             self._registry.record_about(link.backend.id, {**lines, **(notes or {})})
 
-    def _record_success(self, backend_id: str, score: RouteScore) -> None:
-        node = self._registry.snapshot.nodes.get(backend_id)
-        if node is None:
-            return
+    def _record_success(self, node: Node, score: RouteScore) -> None:
+        backend_id = node.backend.id
         if node.parts and (part := score.place or score.model) in node.parts:
             self._registry.record_part_fact(backend_id, part, Served())
-        if not score.place and (
-            node.health.failures or node.health.ejections or node.health.state == "unhealthy"
-        ):
+        health = node.health
+        if not score.place and (health.failures or health.ejections or health.state == "unhealthy"):
             self._registry.record_fact(backend_id, Served())
 
     def _record_abort(self, link: BackendConnection, score: RouteScore, why: str) -> None:
@@ -828,19 +838,6 @@ class Relay:
         if cancellation.cause == "left" and not ticket.first_byte_s:
             self._traffic.symptoms.left(ticket.backend, ticket.model, self._clock() - started_at)
         return "cancelled"
-
-    def _record_tokens(
-        self, ticket: Ticket, tap: UsageTap, inbound: InferenceRequest
-    ) -> tuple[int, int] | None:
-        """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
-        if (counts := tap.read()) is not None:
-            ticket.tokens(*counts)
-            return counts
-        if inbound.operation in _TEXT_STREAMS:
-            estimated = tap.estimate()
-            ticket.estimated_tokens(estimated)
-            return 0, estimated
-        return None
 
     def _record_failure(self, failure: FailedAttempt) -> None:
         """Hold a failure against its backend or a part of it, and have that probed at once."""

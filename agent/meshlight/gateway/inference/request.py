@@ -20,6 +20,7 @@ from meshlight.gateway.inference.json_body import (
     check_models,
     fold,
     read_fields,
+    read_usual,
     value_span,
     with_models,
 )
@@ -78,6 +79,8 @@ def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> He
             return Head(checked_model(body[start:end].decode()))
         except UnicodeDecodeError:
             raise BadRequest("The form's model is no text.", "Send it as UTF-8.", "model") from None
+    if not is_guest and (usual := read_usual(body)) is not None and 0 < len(usual[0]) <= NAME_MAX:
+        return Head(*usual)
     fields = read_fields(body)
     if is_guest and (other := next((n for n in fields.names or () if fold(n) in _OTHER_MODELS), None)):
         raise BadRequest(

@@ -5,7 +5,6 @@ On the way it notes the token counts that the answer reports, and watches for a 
 
 import asyncio
 import re
-from collections import deque
 
 import msgspec
 
@@ -36,6 +35,10 @@ _COMPLETION = re.compile(
 _VALUE = re.compile(
     rb'"((?:prompt|predicted|eval|prompt_eval)_(?:n|ms|count|duration))"\s*:\s*(\d{1,16}(?:\.\d{1,9})?)'
 )
+_BOTH = re.compile(
+    rb'"usage"\s*:\s*\{\s*"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\s*,\s*"(?:completion|output)_tokens"\s*:\s*(\d{1,12})'
+)
+"""As most answers have them; all others are searched."""
 _NEAR = 1_024
 """The counts of a `usage` are within so many bytes of its beginning."""
 
@@ -92,7 +95,7 @@ class UsageTap:
         self.total = self._size = len(whole)
         """Bytes of the whole answer."""
         self._head = whole[:_HEAD]
-        self._tail = deque((whole,)) if whole else deque[bytes]()
+        self._tail = [whole] if whole else []
 
     def feed(self, data: bytes) -> None:
         """Take note of a piece of the body."""
@@ -103,7 +106,7 @@ class UsageTap:
         self._size += size
         self.total += size
         while self._size - len(tail[0]) >= _TAIL:
-            self._size -= len(tail.popleft())
+            self._size -= len(tail.pop(0))
 
     def tail(self) -> bytes:
         """Return the last bytes that were passed on."""
@@ -134,6 +137,8 @@ class UsageTap:
 def _read(text: bytes) -> tuple[int | None, int | None]:
     end = len(text)
     found = None
+    if (last := text.rfind(b'"usage')) != -1 and (both := _BOTH.match(text, last)) is not None:
+        return int(both[1]), int(both[2])
     while found is None and (end := text.rfind(b'"usage', 0, end)) != -1:  # the last one counts
         found = _USAGE.match(text, end)
     if found is not None:

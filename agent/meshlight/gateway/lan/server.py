@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
 from meshlight.gateway.server.lane import Lane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
+from meshlight.gateway.server.protocol import Config, FlowControl
 from meshlight.gateway.server.server import GatewayServer, Hook
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the handshake identifies them
@@ -77,7 +75,7 @@ class _LanGateway(GatewayServer):
         limits: Limits,
         lane_of: LaneOf | None,
     ) -> None:
-        super().__init__(app, limits=limits, ending=ending, lifespan="off")
+        super().__init__(app, limits=limits, ending=ending)
         self._lane_of = lane_of
         self._tls = tls
         self._identify = identify
@@ -86,7 +84,6 @@ class _LanGateway(GatewayServer):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections."""
         self._acceptors += [TlsAcceptor(sock, self._tls, self._connect) for sock in sockets or ()]
-        self.started = True
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

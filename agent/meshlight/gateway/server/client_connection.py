@@ -16,11 +16,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr
-from uvicorn.server import ServerState
 
 from meshlight.gateway.errors import ErrorResponse, plain
 from meshlight.gateway.server.admission import CONNECTION, ConnectionAdmission
@@ -29,6 +24,14 @@ from meshlight.gateway.server.deadline import Deadline
 from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.lane import Lane, LaneHead
 from meshlight.gateway.server.limits import Limits
+from meshlight.gateway.server.protocol import (
+    Config,
+    FlowControl,
+    HttpToolsProtocol,
+    ServerState,
+    get_local_addr,
+    get_remote_addr,
+)
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 
 AHEAD_BYTES = 65_536
@@ -154,7 +157,7 @@ class ClientConnection(HttpToolsProtocol):
                 if len(self._ahead) > AHEAD_BYTES:
                     self.flow.pause_reading()
                 return
-            if self._lane is not None and self._lane.is_on() and self._takes_lane(self._lane, data):
+            if self._lane is not None and self._takes_lane(self._lane, data):
                 return
         elif self._unparsed and self._held is not None:
             self._add(data, *self._held)
@@ -380,7 +383,7 @@ class ClientConnection(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         cycle = RequestCycle(
-            self.scope,  # type: ignore[arg-type]
+            self.scope,
             self,
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,

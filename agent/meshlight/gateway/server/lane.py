@@ -34,14 +34,14 @@ class LaneConnection(Protocol):
 class Lane(Protocol[H]):
     """Answers what is ordinary at once, and leaves all else to the application."""
 
-    def is_on(self) -> bool:
-        """Whether there is a lane now; asked before `find`."""
-
     def forget_heads(self) -> None:
         """Know no head any more: who may come in has changed."""
 
     def find(self, data: bytes, end: int) -> H | None:
-        """Return the head that received bytes begin with, up to `end`, if it is known and the rest is its body."""
+        """Return the head that received bytes begin with, up to `end`, if it is known and the rest is its body.
+
+        None while the lane is switched off, from both this and `look_at`.
+        """
 
     def find_begun(self, data: bytes, end: int) -> tuple[H, int] | None:
         """Return such a head if its body is not all there, and how many bytes of it are still to come."""

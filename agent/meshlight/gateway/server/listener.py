@@ -1,7 +1,6 @@
 """The listening sockets: bound before anything heavy is imported, so that a taken port is reported at once."""
 
 import errno
-import http.client
 import socket
 import sys
 from typing import Literal
@@ -107,6 +106,8 @@ def bind_loopbacks(port: int) -> Loopbacks:
 
 def identify_listener(host: str, port: int) -> ListenerInfo | None:
     """Return what the program at a port says it is; None if it is no Meshlight, or does not answer in time."""
+    import http.client  # noqa: PLC0415 - it brings all of email, and a port is seldom taken
+
     connection = http.client.HTTPConnection(host, port, timeout=HEALTH_TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")

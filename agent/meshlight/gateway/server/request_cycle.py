@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-
 from meshlight.gateway.errors import unexpected
 from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
+from meshlight.gateway.server.protocol import HIGH_WATER_LIMIT, FlowControl
 
 OFFER = "meshlight.offer"
 """The key in `scope["extensions"]` of a request's `RequestCycle.offer`."""

@@ -1,19 +1,16 @@
-"""The HTTP server: uvicorn's, without its ten wake-ups a second, its signal handlers and its log messages."""
+"""The HTTP server: it accepts connections until it is stopped, and lets running requests end. It polls nothing."""
 
 import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, cast
 
-import uvicorn
-
-from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
 from meshlight.gateway.server.lane import HasLane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import BACKLOG
+from meshlight.gateway.server.protocol import Config
 
 CANCEL_S = 1.0
 """How long cancelled requests may take to clean up."""
@@ -25,14 +22,12 @@ Hook = Callable[[], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class GatewayServer(uvicorn.Server):
+class GatewayServer:
     """Serves one application on sockets that are bound already, until `stop` is called.
 
     `ending` is awaited after the last new connection and before running requests are waited for: it ends the event
     streams, which would otherwise never end. Signals are handled by the caller.
     """
-
-    server_state: GatewayState
 
     def __init__(
         self,
@@ -40,65 +35,39 @@ class GatewayServer(uvicorn.Server):
         *,
         limits: Limits = DEFAULT_LIMITS,
         ending: Hook | None = None,
-        lifespan: Literal["auto", "on", "off"] = "auto",
     ) -> None:
-        config = uvicorn.Config(
-            cast("Any", app),
-            http=ClientConnection,
-            ws="none",
-            lifespan=lifespan,
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # or a client could choose the address it seems to come from
-            server_header=False,
-            date_header=False,
-        )
-        super().__init__(config)
+        self.config = Config(app)
         self.limits = limits
         has_lane: object = app
         self.server_state = GatewayState(limits, has_lane.lane if isinstance(has_lane, HasLane) else None)
         self.ready = asyncio.Event()
         """Set once connections are accepted."""
-        self._app = app
         self._ending = ending
         self._stopping = asyncio.Event()
+        self._must_end = False
         self._listeners: list[asyncio.Server] = []
 
     def stop(self) -> None:
         """Stop, after running requests have ended; a second call stops at once. Call it in the event loop."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        self._must_end = self._stopping.is_set()
         self._stopping.set()
-        if self.force_exit:
+        if self._must_end:
             self.server_state.emptied.set()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until stopped. Raises `ServiceError` when the application does not start."""
-        self.config.load()
-        # At its most verbose log level uvicorn wraps the application in one that logs headers, keys and all.
-        self.config.loaded_app = self._app
-        self.lifespan = self.config.lifespan_class(self.config)
+        """Serve until stopped."""
         await self.startup(sockets)
         try:
-            await self.main_loop()
+            await self._stopping.wait()
         finally:
             await self.shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, then accept connections."""
-        await self.lifespan.startup()
-        if self.lifespan.should_exit:
-            raise ServiceError("The service could not start.", "Its log says why.")
+        """Accept connections from now on."""
         loop = asyncio.get_running_loop()
         for sock in sockets or ():
             self._listeners.append(await loop.create_server(self._connect, sock=sock, backlog=BACKLOG))
-        self.started = True
         self.ready.set()
-
-    async def main_loop(self) -> None:
-        """Wait for `stop`, without polling."""
-        await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, end the streams, let running requests end, close the rest."""
@@ -124,23 +93,22 @@ class GatewayServer(uvicorn.Server):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_S)
-        await self.lifespan.shutdown()
 
     async def _drain(self) -> None:
         """Wait for the connections to end by themselves, as long as the limits allow."""
         state = self.server_state
         try:
             async with asyncio.timeout(self.limits.drain_s):
-                while state.connections and not self.force_exit:
+                while state.connections and not self._must_end:
                     state.emptied.clear()
                     await state.emptied.wait()
-                if state.tasks and not self.force_exit:
+                if state.tasks and not self._must_end:
                     await asyncio.wait([*state.tasks])
         except TimeoutError:
             log.warning("%d requests were still running and are cut off.", len(state.tasks))
 
     def _connect(self) -> ClientConnection:
-        return ClientConnection(self.config, self.server_state, self.lifespan.state)
+        return ClientConnection(self.config, self.server_state, {})
 
 
 async def serve(
@@ -151,10 +119,9 @@ async def serve(
     ready: Callable[[], object] | None = None,
     ending: Hook | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    lifespan: Literal["auto", "on", "off"] = "auto",
 ) -> None:
     """Serve `app` until `stop` is set; `ready` is called once connections are accepted; if it fails, serving ends."""
-    server = GatewayServer(app, limits=limits, ending=ending, lifespan=lifespan)
+    server = GatewayServer(app, limits=limits, ending=ending)
     serving = asyncio.create_task(server.serve(sockets))
     watching = asyncio.create_task(_watch(server, stop, ready))
     try:

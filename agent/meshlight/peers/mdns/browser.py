@@ -13,7 +13,7 @@ from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.peers import Sighting
 from meshlight.peers.mdns.adapter import MdnsAdapter, open_mdns
 from meshlight.peers.mdns.announcer import Announcer
-from meshlight.peers.mdns.interfaces import Interface, find_interfaces
+from meshlight.peers.mdns.interfaces import Interface, InterfaceNews, find_interfaces
 from meshlight.peers.mdns.network_monitor import NetworkMonitor
 from meshlight.peers.mdns.records import Announcement, RawService, ReceivedAnnouncement, read
 
@@ -36,10 +36,11 @@ class DiscoveredPeers:
 
     `entries`, `ignored`, `duplicate` and `problem` are for people; `on_change` is called when any of them has
     changed, at most four times a second. An entry is removed when its node says goodbye, or within about two
-    minutes after it falls silent. `is_known` says which ids are paired, `find` lists this machine's interfaces.
+    minutes after it falls silent. `is_known` says which ids are paired, `find` lists the interfaces, `news`
+    says when that has to be done again, and `regular` is for the timer that runs as long as the network is open.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is given its clocks, its system calls and its callbacks
         self,
         clock: Clock,
         later: CallLater,
@@ -50,6 +51,8 @@ class DiscoveredPeers:
         open_adapter: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]] = open_mdns,
         on_loopback: bool = False,
         on_change: Callable[[], None] = lambda: None,
+        regular: CallLater | None = None,
+        news: InterfaceNews | None = None,
     ) -> None:
         self.own_id = ""
         """The node id that is left out of the list; `announce` sets it too."""
@@ -64,13 +67,14 @@ class DiscoveredPeers:
         self._monitor = NetworkMonitor(
             clock,
             wall,
-            later,
+            regular or later,
             find,
             open_adapter,
             on_open=self._on_open,
             on_keep=self._on_keep,
             on_closing=self._on_closing,
             on_problem=self._on_problem,
+            news=news,
         )
         self._is_on = False
         self._browses = False

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.peers.mdns.adapter import MdnsAdapter
-from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.interfaces import Interface, InterfaceNews, NetlinkNews
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class NetworkMonitor:
         on_keep: Callable[[MdnsAdapter], Awaitable[None]],
         on_closing: Callable[[], Awaitable[None]],
         on_problem: Callable[[], None],
+        news: InterfaceNews | None = None,
     ) -> None:
         self.adapter: MdnsAdapter | None = None
         self.problem = ""
@@ -54,6 +55,8 @@ class NetworkMonitor:
         self._wall = wall
         self._later = later
         self._find = find
+        self._news = NetlinkNews() if news is None else news
+        self._listed: tuple[Interface, ...] | None = None
         self._open_adapter = open_adapter
         self._is_wanted = False
         self._used: tuple[Interface, ...] | None = None
@@ -112,10 +115,15 @@ class NetworkMonitor:
     async def _step(self) -> None:
         if not self._is_wanted:
             await self._close_adapter(goodbye=True)
+            self._news.close()
             self._report("")
             self._clocks = None
             return
-        found = await asyncio.to_thread(self._find)
+        if self._news.may_differ():
+            self._listed = None
+        if self._listed is None:
+            self._listed = await asyncio.to_thread(self._find)
+        found = self._listed
         slept = self._has_slept()
         if self.adapter is None:
             if slept or found != self._used or self._clock() - self._tried_at >= RETRY_S:

@@ -24,13 +24,13 @@ from meshlight.domain.rules import Routing, Rule
 from meshlight.storage.config.backend_ids import account_identity, host_of, slug, url_fault
 from meshlight.storage.config.parser import RingFor, parse
 from meshlight.storage.config.toml_editor import (
-    KeyPath,
     insert_entry,
     insert_lines,
     remove_entry,
     remove_value,
     set_value,
 )
+from meshlight.storage.config.toml_layout import KeyPath
 
 _BACKENDS: KeyPath = ("backends",)
 _RULES: KeyPath = ("routing", "rules")

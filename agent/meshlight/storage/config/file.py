@@ -18,9 +18,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest, ConfigError
 from meshlight.domain.rules import Routing
-from meshlight.storage.config import changes
 from meshlight.storage.config.parser import RingFor, read_config
-from meshlight.storage.config.toml_editor import set_value
 from meshlight.storage.files import read_with_stat, write_atomic
 
 Signature = tuple[int, int, int, int]
@@ -153,6 +151,8 @@ class ConfigFile:
         A found engine becomes one of the user's own. Raises Conflict if another backend has its URL, BadRequest for
         an invalid value, ConfigError if the file is broken.
         """
+        from meshlight.storage.config import changes  # noqa: PLC0415 - brings tomlkit, which only an edit needs
+
         own = replace(backend, source="config")
 
         return self._edit(
@@ -162,6 +162,8 @@ class ConfigFile:
 
     def remove_backend(self, id_: str) -> Config:
         """Remove a backend; raises NotFound, or ConfigError if the file is broken."""
+        from meshlight.storage.config import changes  # noqa: PLC0415 - see `put_backend`
+
         return self._edit(
             lambda text, old: changes.remove_backend(text, old, id_, self._ring_for),
             lambda old: replace(old, backends=tuple(b for b in old.backends if b.id != id_)),
@@ -169,6 +171,8 @@ class ConfigFile:
 
     def set_routing(self, routing: Routing) -> Config:
         """Change the policy, the aliases and the rules to these."""
+        from meshlight.storage.config import changes  # noqa: PLC0415 - see `put_backend`
+
         return self._edit(
             lambda text, old: changes.set_routing(text, old.routing, routing),
             lambda old: replace(old, routing=routing),
@@ -176,6 +180,8 @@ class ConfigFile:
 
     def set_discovery(self, discovery: DiscoverySettings) -> Config:
         """Change the discovery settings."""
+        from meshlight.storage.config import changes  # noqa: PLC0415 - see `put_backend`
+
         return self._edit(
             lambda text, old: changes.set_discovery(text, old.discovery, discovery),
             lambda old: replace(old, discovery=discovery),
@@ -187,6 +193,8 @@ class ConfigFile:
         `wanted` makes the new configuration from what the file has now. Raises BadRequest for a wrong value, Conflict
         for a backend that is there twice.
         """
+        from meshlight.storage.config import changes  # noqa: PLC0415 - see `put_backend`
+        from meshlight.storage.config.toml_editor import set_value  # noqa: PLC0415 - the same
 
         def rewrite(text: str, old: Config) -> str:
             new = wanted(old)
@@ -208,6 +216,8 @@ class ConfigFile:
         self, key: Literal["port", "name", "require_key", "paused"], value: int | str | bool
     ) -> Config:
         """Change one top-level setting; raises BadRequest for an invalid value."""
+        from meshlight.storage.config.toml_editor import set_value  # noqa: PLC0415 - see `put_backend`
+
         return self._edit(
             lambda text, old: text if getattr(old, key) == value else set_value(text, (key,), value),
             lambda old: replace(old, **{key: value}),

@@ -47,7 +47,7 @@ from meshlight.storage.config.backend_ids import (
     name_backends,
     url_fault,
 )
-from meshlight.storage.config.toml_editor import KeyPath, layout
+from meshlight.storage.config.toml_layout import KeyPath, layout
 
 RingFor = Callable[[Kind, str], Ring]
 """Returns the ring of a kind of backend at a URL; raises MeshlightError for a URL that can't be a backend's."""

@@ -9,7 +9,7 @@ from meshlight.storage.config.file import ConfigFile, Signature
 
 
 class ConfigWatch:
-    """Reports a new `Config`, or the `ConfigError` that keeps the old one; one `stat` in 1.7 seconds, no thread.
+    """Reports a new `Config`, or the `ConfigError` that keeps the old one; three `stat`s in 5 seconds, no thread.
 
     A change is read once the file has not changed for `settle_s`, so that an editor can write it in several steps,
     or replace the file. A deleted file is reported as an error: the last good configuration stays in force. What
@@ -22,7 +22,7 @@ class ConfigWatch:
         later: CallLater,
         on_change: Callable[[Config | ConfigError], None],
         *,
-        interval_s: float = 1.7,
+        interval_s: float = 5 / 3,
         settle_s: float = 0.2,
     ) -> None:
         self._file = file

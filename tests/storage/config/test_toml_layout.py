@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.storage.config.toml_editor import KeyPath, layout
+from meshlight.storage.config.toml_layout import KeyPath, layout
 
 TEXT = '''\
 # top
