@@ -20,6 +20,7 @@ class Local:
     def __init__(self) -> None:
         self.upstream = Upstream(parse_address("http://127.0.0.1:1"))
         self.asked: list[tuple[str, Demand]] = []
+        self.running: dict[tuple[str, Demand], ModelRoute] = {}
 
     def probe(self) -> Probe:
         return Probe(fact=Answered(), models=("m",))
@@ -27,6 +28,9 @@ class Local:
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         self.asked.append((model, demand))
         return ModelRoute(self.upstream, (), model)
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        return self.running.get((model, demand))
 
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         return ENDED if (model, upstream) == ("m", self.upstream) else None
@@ -48,6 +52,9 @@ async def test_probes_and_requests_go_to_the_owner_of_the_engines() -> None:
     assert await channel.why_lost("m", route) == ENDED
     assert await channel.route("m", None) == route
     assert local.asked == [("m", guests), ("m", Demand())]
+    local.running["m", guests] = route
+    assert channel.route_now("m", guests) is route
+    assert channel.route_now("m", Demand()) is None
 
 
 async def test_without_models_it_is_off() -> None:

@@ -127,6 +127,8 @@ class FakeLocalModels:
         """What a load waits for."""
         self.url = url
         self.looks = 0
+        self.running: dict[str, ModelRoute] = {}
+        """Where the engines are that were asked for."""
 
     async def look(self) -> None:
         self.looks += 1
@@ -173,7 +175,13 @@ class FakeLocalModels:
         if demand.is_guest and self.unfit is not None:
             raise RouteUnavailable(self.unfit)
         self._set(model, "ready")
-        return ModelRoute(Upstream(parse_address(self.url)), (), model)
+        if model not in self.running:
+            self.running[model] = ModelRoute(Upstream(parse_address(self.url)), (), model)
+        return self.running[model]
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        del demand
+        return self.running.get(model)
 
     async def load(self, model: str, *, wait: bool = False) -> LocalModelView:
         self.calls.append(("load", model, wait))

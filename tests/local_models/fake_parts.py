@@ -95,6 +95,7 @@ class FakeEngines:
         self.ended: list[str] = []
         self.catalog_changes = 0
         self.prepared = 0
+        self.running: dict[str, ModelRoute] = {}
         self.on_prepare: Callable[[], None] = lambda: None
         self.measured = MemoryView(total_bytes=1_000)
         self.settings: LocalSettings | None = None
@@ -134,7 +135,11 @@ class FakeEngines:
 
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         self.routed.append((model, demand))
-        return ModelRoute(Upstream(parse_address("http://127.0.0.1:1")), (), model)
+        self.running[model] = ModelRoute(Upstream(parse_address("http://127.0.0.1:1")), (), model)
+        return self.running[model]
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        return self.running.get(model) if not demand.is_guest else None
 
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         del upstream

@@ -28,6 +28,8 @@ class StubManager:
         self.demands: list[Demand] = []
         self.ended: list[str] = []
         self.did: list[str] = []
+        self.running: ModelRoute | None = None
+        """The route that is there without waiting."""
 
     def start(self) -> None:
         self.did.append("start")
@@ -58,7 +60,19 @@ class StubManager:
         self.demands.append(demand)
         if self.refusal is not None:
             raise RouteUnavailable(self.refusal)
-        return ModelRoute(self.upstream, ((b"authorization", b"Bearer engine-key"),), self.served_as)
+        return self.running or ModelRoute(
+            self.upstream, ((b"authorization", b"Bearer engine-key"),), self.served_as
+        )
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        del model
+        if self.running is not None:
+            self.demands.append(demand)
+        return self.running
+
+    def run(self) -> None:
+        """Have the engine run from now on."""
+        self.running = ModelRoute(self.upstream, ((b"authorization", b"Bearer engine-key"),), self.served_as)
 
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         del model

@@ -286,7 +286,7 @@ async def test_who_has_nothing_is_offered_a_starter_first_and_sees_it_come(brows
         await page.get_by_role("button", name="Get a starter model").click()
         get = page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")
         await expect(get).to_be_visible()
-        await expect(empty).to_contain_text("Everyday chat, summaries, tools. Apache-2.0")
+        await expect(empty).to_contain_text("Apache-2.0 · Everyday chat, summaries, tools.")
         await expect(empty).not_to_contain_text("Big 70B")
         await expect(empty.locator(".no-runner")).to_be_hidden()
         await expect(card(page, LOCAL_ID)).to_have_count(0)

@@ -152,6 +152,9 @@ class LocalRoutes(Protocol):
     async def route(self, model: str, demand: Demand) -> "ModelRoute":
         """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
 
+    def route_now(self, model: str, demand: Demand) -> "ModelRoute | None":
+        """Return the same if the engine runs, else None."""
+
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         """Return why the engine behind a route has ended; None if it runs, or nobody knows."""
 
@@ -233,6 +236,9 @@ class OnDemand(Protocol):
 
     async def route_for(self, model: str, demand: Demand) -> ModelRoute:
         """Return the route to a model, loaded if need be; raises as `Channel.route` does."""
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the same if the model is loaded, else None; the same object as long as that stays so."""
 
     async def why_lost(self, model: str, route: ModelRoute) -> Reason | None:
         """Return why a connection to a model's engine has ended; None if nobody knows."""

@@ -84,6 +84,10 @@ class LocalChannel(Channel):
         """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
         return await self._local.route(model, demand)
 
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the route to a model's engine if it runs."""
+        return self._local.route_now(model, demand)
+
     async def why_lost(self, model: str, route: ModelRoute) -> Reason | None:
         """Return why the engine behind a route has ended."""
         return await self._local.why_lost(model, route.upstream)

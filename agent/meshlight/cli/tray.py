@@ -83,7 +83,7 @@ def tray(
     try:
         ctx.exit(run_tray(Paths.here(), arguments, lambda on_action: tray_icon(on_action, patience)))
     except NoTrayIcon as why:
-        if not quiet and (link := _link_of_running(Paths.here())):
+        if not quiet and (link := link_of_running(Paths.here())):
             click.echo(f"{why} Meshlight already runs. This link opens it once, within a minute:", err=True)
             click.echo(link)
             ctx.exit(0)
@@ -200,7 +200,8 @@ def _activate_first(paths: Paths) -> int:
     )
 
 
-def _link_of_running(paths: Paths) -> str:
+def link_of_running(paths: Paths) -> str:
+    """Return a link that opens the page of this user's service, once; empty if none runs."""
     try:
         with ApiClient.connect(paths.runtime_file) as client:
             return client.one_time_link()

@@ -169,6 +169,9 @@ class Engines(Protocol):
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
 
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the same if the engine runs, else None."""
+
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         """Return why the engine behind a route's client has ended, once its process is gone; None if it runs."""
 
@@ -266,6 +269,9 @@ class LocalModels(Protocol):
 
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         """See `Engines.route`."""
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """See `Engines.route_now`."""
 
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         """See `Engines.why_lost`."""

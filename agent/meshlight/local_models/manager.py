@@ -221,6 +221,11 @@ class LocalModelManager:
             raise RouteUnavailable(GONE)
         return await self._engines.route(found.id, demand)
 
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the route to a model's engine if it runs."""
+        found = self._catalog.find(model)
+        return None if found is None else self._engines.route_now(found.id, demand)
+
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         """Return why the engine behind a route has ended; None if it runs, or nobody knows."""
         found = self._catalog.find(model)

@@ -133,6 +133,10 @@ class SwitchedLocalModels:
             raise RouteUnavailable(OFF)
         return await self._manager.route(model, demand)
 
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the route to a model's engine if it runs."""
+        return None if self._manager is None else self._manager.route_now(model, demand)
+
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         """Return why the engine behind a route has ended; None if it runs, or nobody knows."""
         return OFF if self._manager is None else await self._manager.why_lost(model, upstream)

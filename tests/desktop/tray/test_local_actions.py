@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from api_client.local_api import LocalApi
 from desktop.own_models import QWEN, download, failed, loaded, local, model
@@ -92,3 +93,4 @@ def test_downloads_are_told_once_when_they_are_over() -> None:
         "The download of Qwen3-4B-GGUF:Q4_K_M failed.",
         "The disk is full. Make room.",
     )
+    assert download_text(replace(broken, name="starter"))[0] == "The download of the starter model failed."

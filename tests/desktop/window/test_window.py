@@ -12,8 +12,10 @@ from shutil import which
 import pytest
 from msgspec import Struct
 
+from meshlight.desktop.system.autostart import NAME
 from meshlight.desktop.system.instance_signal import QUIT, signal_instance
 from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.menu_entry import entry_text
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.desktop.window.window import (
@@ -174,6 +176,9 @@ def test_the_window_paints_the_mesh_stays_alone_follows_the_service_and_frees_al
     assert time.monotonic() - begun < 6.0  # 2 s on a machine that does nothing else
     family = [first.pid, *descendants(first.pid)]
     assert len(family) >= 3  # WebKit's own processes
+    # By these desktops know that it is of the menu's entry, and show its name and icon.
+    assert windows.screen.window(TITLE).get_wm_class() == (NAME, NAME.capitalize())
+    assert f"StartupWMClass={NAME}\n" in entry_text(["meshlight"])
 
     second = windows.open("--node", "studio")
     out, _ = second.communicate(timeout=20)

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from faults.raw import RawBackend, complete, responds
+from faults.raw import RawBackend, chunked, complete, responds
 from local_models.stub_manager import StubManager
 from meshlight.domain.backend import Reason
 from meshlight.domain.local_models import LOCAL_ID, Demand
+from meshlight.gateway.inference.lane import Lane
 from node import Node
-from servers.byte_server import Request
+from servers.byte_server import Request, chunk
 
 JSON = b"content-type: application/json"
 ANSWER = (
@@ -161,3 +162,48 @@ async def test_it_can_be_neither_changed_nor_removed_nor_added(tmp_path: Path) -
         assert (shown["name"], shown["source"], shown["ring"]) == ("This machine", "own", "machine")
         node.service._list_own(False)
         assert (await node.http.get(f"/mesh/backends/{LOCAL_ID}")).status_code == 404
+
+
+async def test_a_model_whose_engine_runs_is_asked_without_a_task(tmp_path: Path) -> None:
+    async with RawBackend("e", respond=responds(complete(ANSWER, JSON))) as engine:
+        manager = StubManager(engine.url, served_as="/home/me/m")
+        async with machine(tmp_path, manager) as node:
+            await node.chat("m")
+            manager.run()
+            for _ in range(2):
+                answer = await node.chat("m")
+                assert answer.json()["model"] == "m"
+            manager.running = None  # it was unloaded
+            assert (await node.chat("m")).status_code == 200
+            lane = node.service._app.lane
+            assert isinstance(lane, Lane)
+            assert (lane.begun, lane.handed_over) == (2, 0)
+            assert len({request.raw for request in engine.posts}) == 1
+            assert manager.ended == ["m"] * 4
+
+
+async def test_why_its_engine_ended_is_told_for_the_lane_too(tmp_path: Path) -> None:
+    event = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"a word of the answer"}}]}\n\n'
+    answers = [[complete(ANSWER, JSON)], [chunked(event)[0] + chunk(event)], []]
+
+    async def respond(writer: asyncio.StreamWriter, _: Request) -> None:
+        for piece in (now := answers.pop(0)):
+            writer.write(piece)
+            await writer.drain()
+        if not now or len(answers) == 1:
+            writer.close()
+
+    async with RawBackend("e", respond=respond) as engine:
+        manager = StubManager(engine.url)
+        manager.run()
+        async with machine(tmp_path, manager) as node:
+            await node.chat("m")
+            manager.lost = ENDED
+            manager.urls_again = [engine.url, engine.url]
+            said = await node.http.post(
+                "/v1/chat/completions", json={"model": "m", "messages": [], "stream": True}
+            )
+            assert ENDED.text in said.text
+            lane = node.service._app.lane
+            assert isinstance(lane, Lane)
+            assert (lane.begun, lane.handed_over) == (1, 1)

@@ -357,6 +357,15 @@ async def test_a_body_may_come_after_its_head(gateway: LocalGateway, client: Cli
     assert tally(gateway) == (6, 6, 0, 0)
 
 
+async def test_a_client_that_writes_head_and_body_apart_has_the_lane(gateway: LocalGateway) -> None:
+    async with RawBackend("a", respond=responds(GOOD)) as backend:
+        gateway.rig.add(backend)
+        for _ in range(4):
+            answer = await gateway.http.post(CHAT, json={"model": "m", "messages": []})
+            assert answer.status_code == 200
+    assert numbers(gateway) == (3, 0)
+
+
 async def test_more_than_the_body_is_the_next_request(gateway: LocalGateway, client: Client) -> None:
     async with RawBackend("a", respond=responds(GOOD)) as backend:
         gateway.rig.add(backend)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,19 +137,55 @@ async def test_an_endless_wheel_is_ended_before_it_fills_the_disk(tmp_path: Path
     assert word == "install" or entries(tmp_path / "parts") == []
 
 
+async def get_without_pip(folder: Path, listing: bytes) -> Path:
+    """Get the wheel where nothing is pip, from an index with this list of files."""
+
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        is_list = request.target == f"/simple/{PACKAGE}/"
+        assert not is_list or request.headers["accept"] == "application/vnd.pypi.simple.v1+json"
+        body = listing if is_list else DATA
+        await peer.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async with ByteServer(script) as server:
+        pips = [[str(folder / "nowhere")], [sys.executable, "-c", "1/0"]]
+        return await get(
+            PackageIndex(fetcher(), pips=lambda: pips, index=f"{server.url}/simple"), folder / "parts"
+        )
+
+
+async def test_without_pip_the_index_itself_is_asked(tmp_path: Path) -> None:
+    files = [
+        {"url": "../../files/other", "hashes": {}},
+        {"url": "../../files/wheel", "hashes": {"sha256": WHEEL.sha256}},
+    ]
+    path = await get_without_pip(tmp_path, json.dumps({"files": files}).encode())
+    assert path.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("listing", "words"),
+    [
+        (b'{"files": [{"url": "x", "hashes": {"sha256": "00"}}]}', "has another meshlight-test-wheel"),
+        (b"<html>Welcome to the hotel</html>", "something else than its list"),
+    ],
+)
+async def test_without_pip_a_list_without_the_wheel_is_refused(
+    tmp_path: Path, listing: bytes, words: str
+) -> None:
+    with pytest.raises(DownloadFailed, match=words):
+        await get_without_pip(tmp_path, listing)
+
+
 async def test_a_wheel_that_is_here_is_asked_of_nobody(tmp_path: Path) -> None:
-    kept = tmp_path / f"{WHEEL.sha256}.whole"
+    kept = tmp_path / "parts" / f"{WHEEL.sha256}.whole"
+    kept.parent.mkdir()
     kept.write_bytes(DATA)
-    assert await get(PackageIndex(fetcher(), pips=list), tmp_path) == kept
+    assert await get(PackageIndex(fetcher(), pips=list), kept.parent) == kept
     kept.write_bytes(bytes(len(DATA)))
-    with pytest.raises(DownloadFailed, match="There is no pip"):
-        await get(PackageIndex(fetcher(), pips=list), tmp_path)
-
-
-async def test_a_machine_without_pip_is_told_what_to_do(tmp_path: Path) -> None:
-    index = PackageIndex(fetcher(), pips=lambda: [[str(tmp_path / "nowhere")], [sys.executable, "-c", "1/0"]])
-    with pytest.raises(DownloadFailed, match="There is no pip"):
-        await get(index, tmp_path)
+    files = [{"url": "../../files/wheel", "hashes": {"sha256": WHEEL.sha256}}]
+    path = await get_without_pip(tmp_path, json.dumps({"files": files}).encode())
+    assert path.read_bytes() == DATA
 
 
 async def test_a_cancelled_pip_ends(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ async def test_a_starter_brings_the_engine_along(hub: FakeHub, tmp_path: Path) -
     queue = Queue(hub, tmp_path / "models", index=index, starters=[STARTER], engine=port)
     offer = queue.queue.starters()[0]
     assert offer.engine_bytes == WHEEL.size
-    assert "The engine that runs it comes along: xllamacpp" in offer.good_for
+    assert "Its engine comes along: xllamacpp" in offer.good_for
     view = await queue.queue.pull("starter")
     assert view.total_bytes == STARTER.size + WHEEL.size
     await queue.until_done()

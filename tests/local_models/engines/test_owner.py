@@ -29,6 +29,7 @@ async def test_a_request_starts_the_engine_and_gets_its_route() -> None:
     request = rig.ask("a")
     await rig.turn(2)
     assert rig.states() == {"a": "loading"}
+    assert rig.owner.route_now("a", OWNER) is None
     rig.starter.engine("a").load()
     await rig.turn()
     route = await request
@@ -38,6 +39,7 @@ async def test_a_request_starts_the_engine_and_gets_its_route() -> None:
     assert route.upstream.address == rig.starter.engine("a").address
     assert "key of a" not in repr(route)
     assert await rig.owner.route("a", OWNER) is route
+    assert rig.owner.route_now("a", OWNER) is route
     view = rig.view("a")
     assert (view.in_flight, view.waiting, view.load_s, view.runner) == (1, 0, 2.0, "llama.cpp")
     assert view.idle_s is None

@@ -1,8 +1,12 @@
+from msgspec.structs import replace
+
 from local_models.fake_engines import GB, FakeEngine, Rig, a_model
 from meshlight.domain.config import LocalModelSettings, LocalSettings
 from meshlight.domain.local_views import DeviceView
+from meshlight.local_models.downloads.starters import TINY
 from meshlight.local_models.engines.policy import is_other_file
 from meshlight.local_models.engines.slot import Slot
+from meshlight.local_models.runners.xllamacpp import parameters
 
 
 def test_settings_are_matched_by_any_name_of_a_model() -> None:
@@ -16,6 +20,18 @@ def test_settings_are_matched_by_any_name_of_a_model() -> None:
     assert policy.own("other") == LocalModelSettings(id="")
     policy.follow(LocalSettings(enabled=False, models=(LocalModelSettings(id="a", keep=True),)))
     assert policy.kept() == []
+
+
+def test_a_starter_has_arguments_of_its_own_until_the_user_sets_others() -> None:
+    name = TINY.model
+    policy = Rig(a_model(name)).owner._policy
+    assert policy.own(name).args == TINY.args
+    assert parameters(TINY.args)["n_predict"] == 512, "an end, for those who ask for none"
+    kept = LocalModelSettings(id=name, keep=True)
+    policy.follow(LocalSettings(models=(kept,)))
+    assert policy.own(name) == replace(kept, args=TINY.args)
+    policy.follow(LocalSettings(models=(replace(kept, args=("--temp", "1")),)))
+    assert policy.own(name).args == ("--temp", "1")
 
 
 def test_how_long_a_model_stays() -> None:

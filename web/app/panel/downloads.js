@@ -110,7 +110,7 @@ export function starterOffers(store, isFirst) {
     });
     button.textContent = isMain ? `Get a starter model (${title})` : "Get";
     button.onclick = () => busy(button, message, () => callApi("POST", "/mesh/models/pull", { name }));
-    const print = joined(displayName(`${good_for} ${licence}`), fits !== "now" && fitText(fits));
+    const print = joined(displayName(`${licence} · ${good_for}`), fits !== "now" && fitText(fits));
     const el = item(title, [print], !isMain && button);
     if (isMain) el.querySelector("b")?.replaceWith(button);
     return el;

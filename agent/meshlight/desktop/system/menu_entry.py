@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from meshlight.desktop.system.autostart import desktop_entry
+from meshlight.desktop.system.autostart import NAME, desktop_entry
 from meshlight.desktop.system.files_made import remove
 from meshlight.desktop.system.url_handler import remove_empty_cache, run_silently
 
@@ -86,6 +86,7 @@ def entry_text(command: Sequence[str]) -> str:
         "Categories=Network;",
         "Keywords=LLM;AI;OpenAI;Ollama;llama.cpp;",
         "StartupNotify=true",
+        f"StartupWMClass={NAME}",
     )
 
 

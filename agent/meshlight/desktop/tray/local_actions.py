@@ -82,6 +82,8 @@ def ended_downloads(before: LocalView | None, now: LocalView) -> Sequence[Downlo
 def download_text(download: DownloadView) -> tuple[str, str]:
     """Return the title and the text of the notification of a download that is over."""
     name = short_name(download.model or download.name)
+    if name == "starter":  # the word for `pull`, not a name
+        name = "the starter model"
     if download.state == "done":
         return f"{name} is here.", "It is loaded when it is asked for."
     reason = download.reason

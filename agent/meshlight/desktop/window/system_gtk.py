@@ -1,4 +1,7 @@
-"""Makes GTK's Python modules of the Linux distribution importable in a virtual environment of the same Python."""
+"""Makes GTK's Python modules of the Linux distribution importable in a virtual environment of the same Python.
+
+And what GTK is told and asked before its first window.
+"""
 
 import sys
 import sysconfig
@@ -49,3 +52,30 @@ def use_system_gtk(folders: Sequence[Path] = SYSTEM_FOLDERS) -> bool:
             sys.meta_path.append(SystemModuleFinder(folder))
             return True
     return False
+
+
+def name_windows(name: str) -> None:
+    """Give GTK's windows the name and icon of the menu entry `name`, by which desktops know whose they are.
+
+    Before GTK starts. Raises ImportError, ValueError without GTK 3.
+    """
+    import gi  # noqa: PLC0415 - the distribution's, see above
+
+    gi.require_version("Gtk", "3.0")
+    from gi.repository import GLib  # noqa: PLC0415 - the same
+
+    GLib.set_prgname(name)  # WM_CLASS, and the app id on Wayland; without it, the name of the script
+    from gi.repository import Gtk  # noqa: PLC0415 - starts GTK
+
+    Gtk.Window.set_default_icon_name(name)
+
+
+def has_dark_theme() -> bool:
+    """Whether WebKit will tell the page that a dark look is preferred; for what is shown before its first paint."""
+    from gi.repository import Gtk  # noqa: PLC0415 - the same
+
+    settings = Gtk.Settings.get_default()
+    if settings is None:
+        return True
+    theme = settings.get_property("gtk-theme-name") or ""
+    return settings.get_property("gtk-application-prefer-dark-theme") or theme.lower().endswith("-dark")

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, urldefrag
@@ -17,11 +18,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.api_client.client import ApiClient, read_runtime
+from meshlight.desktop.system.autostart import NAME
 from meshlight.desktop.system.instance_signal import QUIT, ActivationListener
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_link
 from meshlight.desktop.window.launcher import APPS_NODE, INSTANCE_SOCKET, PEERS_NODE, SETTINGS_NODE
-from meshlight.desktop.window.system_gtk import use_system_gtk
+from meshlight.desktop.window.system_gtk import has_dark_theme, name_windows, use_system_gtk
 from meshlight.domain.errors import NoWindow, ServiceError
 
 if TYPE_CHECKING:
@@ -35,8 +37,9 @@ ADD_PREFIX: Final = "add?"
 """Starts a fragment that fills in the page's dialog for a new backend. No backend id contains a `?`."""
 PAIR_PREFIX: Final = "pair?"
 """Starts a fragment that fills in its dialog for pairing."""
-BACKGROUND: Final = "#0e1217"
-"""Shown before the first paint; close to the page's dark background."""
+LIGHT: Final = "#f5f7fb"
+DARK: Final = "#0c1118"
+"""Shown before the first paint: the page's backgrounds."""
 PAUSE_SCRIPT: Final = "window.dispatchEvent(new Event('meshlight-rest'))"
 RESUME_SCRIPT: Final = "window.dispatchEvent(new Event('meshlight-wake'))"
 
@@ -139,7 +142,7 @@ class MeshWindow:
         """
         url = with_node(self._link(), node)
         prepare_webkit()
-        use_system_gtk()
+        background = _prepare_gtk() if use_system_gtk() else DARK
         try:
             import webview  # noqa: PLC0415 - large, and it may be missing
 
@@ -160,7 +163,7 @@ class MeshWindow:
             y=geometry.y,
             maximized=geometry.is_maximized,
             min_size=MIN_SIZE,
-            background_color=BACKGROUND,
+            background_color=background,
             text_select=True,
         )
         if self._window is None:
@@ -266,6 +269,16 @@ class MeshWindow:
     def _run_script(self, script: str) -> None:
         if self._window is not None:
             self._window.run_js(script)
+
+
+def _prepare_gtk() -> str:
+    """Introduce our windows to the desktop; returns the background that suits its theme."""
+    with suppress(
+        ImportError, ValueError
+    ):  # it has the modules and no GTK 3: another toolkit shows the window
+        name_windows(NAME)
+        return DARK if has_dark_theme() else LIGHT
+    return DARK
 
 
 def _limited_size(geometry: WindowGeometry, screen: Screen) -> dict[str, int]:

@@ -95,6 +95,14 @@ class UpstreamRequest(Struct, frozen=True):
     """What the client sent and the backend does not get."""
 
 
+class SentAttempt(Struct, frozen=True):
+    """An attempt whose request was sent already."""
+
+    request: SentRequest
+    model_route: ModelRoute | None = None
+    """Where to, if that is not the backend's own address."""
+
+
 async def open_route(
     inbound: InferenceRequest,
     score: RouteScore,
@@ -103,7 +111,7 @@ async def open_route(
     policy: RetryPolicy,
     cancellation: Cancellation,
     first_byte_timer: FirstByteTimer,
-    sent: SentRequest | None = None,
+    sent: SentAttempt | None = None,
 ) -> StartedResponse | FailedAttempt:
     """Send the request on one route and wait for the first body byte.
 
@@ -226,16 +234,16 @@ class _AttemptRunner:
         link: BackendConnection,
         node_id: str,
         policy: RetryPolicy,
-        sent: SentRequest | None,
+        sent: SentAttempt | None,
     ) -> None:
-        self._sent = sent
+        self._sent = None if sent is None else sent.request
         self._inbound = inbound
         self._model = score.model
         self._place = score.place
         self._link = link
         self._node_id = node_id
         self._policy = policy
-        self._is_translated = not link.speaks(inbound.operation, score.model)
+        self._is_translated = sent is None and not link.speaks(inbound.operation, score.model)
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that is about this request only."""
         self._is_renewed = False
@@ -245,7 +253,7 @@ class _AttemptRunner:
         self.is_sent = False
         self.sends = 0
         """How often it was sent; the HTTP client counts."""
-        self._model_route: ModelRoute | None = None
+        self._model_route = None if sent is None else sent.model_route
         self.response: Response | None = None
 
     def route(self) -> AttemptRoute:
@@ -340,9 +348,13 @@ class _AttemptRunner:
     def _built_at_once(self) -> UpstreamRequest | Immediate | None:
         """Build the request, if that needs no look elsewhere and no work that may be long."""
         inbound, link = self._inbound, self._link
-        if self._is_translated or link.has_routes or inbound.operation in READ_OPERATIONS:
+        if self._sent is None and (
+            self._is_translated or link.has_routes or inbound.operation in READ_OPERATIONS
+        ):
             return None
-        return build_upstream_request(inbound, self._model, link, None, self._node_id, translated=False)
+        return build_upstream_request(
+            inbound, self._model, link, self._model_route, self._node_id, translated=False
+        )
 
     async def _build(self) -> UpstreamRequest | Immediate:
         """Find the model's route, and build the request for it; a large body is translated beside the event loop."""
@@ -353,7 +365,7 @@ class _AttemptRunner:
             self._model_route = (
                 await link.channel.route(self._model, link.secret)
                 if link.on_demand is None
-                else await link.on_demand.route_for(self._model, _demand(inbound))
+                else await link.on_demand.route_for(self._model, demand_of(inbound))
             )
         if not self._is_translated and inbound.operation not in READ_OPERATIONS:
             return build_upstream_request(
@@ -455,7 +467,7 @@ class _AttemptRunner:
         return self._is_translated
 
 
-def _demand(inbound: InferenceRequest) -> Demand:
+def demand_of(inbound: InferenceRequest) -> Demand:
     """Return what a request brings that matters for loading its model; a guest does not say how long it stays."""
     is_guest = inbound.guest is not None
     return Demand(is_guest=is_guest, keep_alive_s=None if is_guest else inbound.keep_alive_s)

@@ -13,13 +13,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import LARGE
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.app import Inference
-from meshlight.gateway.inference.attempt import READ_OPERATIONS, StartedResponse, body_as_sent
+from meshlight.gateway.inference.attempt import (
+    READ_OPERATIONS,
+    SentAttempt,
+    StartedResponse,
+    body_as_sent,
+    demand_of,
+)
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
@@ -67,11 +74,21 @@ _UNIQUE = frozenset(
 class LaneRoute:
     """How requests with one head go to one backend, while neither its state nor its secret changes."""
 
-    __slots__ = ("keeps", "link", "score", "start", "version")
+    __slots__ = ("keeps", "link", "model_route", "score", "served_as", "start", "upstream", "version")
 
     def __init__(
-        self, score: RouteScore, link: BackendConnection, start: bytes, operation: Operation
+        self,
+        score: RouteScore,
+        link: BackendConnection,
+        start: bytes,
+        operation: Operation,
+        model_route: ModelRoute | None,
     ) -> None:
+        self.model_route = model_route
+        """Where the model's own engine is, if it has one."""
+        self.upstream = link.upstream if model_route is None else model_route.upstream
+        self.served_as = score.model if model_route is None else model_route.model
+        """The model's name at its server."""
         self.score = score
         self.link = link
         self.version = link.version
@@ -235,24 +252,37 @@ class Lane:
             route = head.routes.get(score.backend)
             if route is None or route.score is not score or route.version != route.link.version:
                 route = self._route(head, score, inbound)
+            elif route.model_route is not None:
+                route = self._looked_up(head, route, inbound)
             if route is None or len(body) > LARGE:
                 return False
             if route.keeps and reads_answer(inbound):
                 return False
             link = route.link
-            is_same = score.model == fields.model
-            sent = body if is_same and not head.is_read else body_as_sent(inbound, score.model, link)
+            is_same = route.served_as == fields.model
+            sent = body if is_same and not head.is_read else body_as_sent(inbound, route.served_as, link)
             request = self.make_request(
-                self, cycle if is_same else NamedCycle(cycle, Renaming(score.model, fields.model)), connection
+                self,
+                cycle if is_same else NamedCycle(cycle, Renaming(route.served_as, fields.model)),
+                connection,
             )
-            upstream = link.upstream.send_at_once(route.start, sent, request)
+            upstream = route.upstream.send_at_once(route.start, sent, request)
         except Exception:  # noqa: BLE001 - the other road says what is wrong, be it a fault of ours
             return False
         if upstream is None:
             return False
+        if route.model_route is not None:
+            request.model_route = route.model_route
         request.begin(relay.begin(inbound, found, link), upstream)
         self.begun += 1
         return True
+
+    def _looked_up(self, head: KnownHead, route: LaneRoute, inbound: InferenceRequest) -> LaneRoute | None:
+        """Return the route to a model of this machine: another one for a new engine, None if there is none."""
+        on_demand, model = route.link.on_demand, route.score.model
+        if on_demand is not None and on_demand.route_now(model, demand_of(inbound)) is route.model_route:
+            return route
+        return self._route(head, route.score, inbound)
 
     def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:  # noqa: ARG002 - for peers' requests
         """Return a request as it is meant; None if it is not for the lane. Raises what reading it raises."""
@@ -263,16 +293,21 @@ class Lane:
         link = self.relay.link_of(score)
         if (
             score.place
-            or link.has_routes
+            or (link.has_routes and link.on_demand is None)
             or not link.speaks(head.operation, score.model)
             or link.backend.first_byte_s < PROBE_AFTER_S
         ):
             return None
-        made = self.relay.build(inbound, score.model, link)
+        model_route = None
+        if link.on_demand is not None:
+            model_route = link.on_demand.route_now(score.model, demand_of(inbound))
+            if model_route is None:
+                return None
+        made = self.relay.build(inbound, score.model, link, model_route)
         start = made.upstream.start_of_post(made.target, made.headers)
         if len(head.routes) >= _ROUTES_MAX:
             head.routes.clear()
-        route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation)
+        route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation, model_route)
         return route
 
 
@@ -293,6 +328,7 @@ class LaneRequest:
         "_timers",
         "_trial",
         "_upstream",
+        "model_route",
     )
 
     _trial: RouteTrial
@@ -308,6 +344,7 @@ class LaneRequest:
         self._relay = lane.relay
         self._cycle = cycle
         self._connection = connection
+        self.model_route: ModelRoute | None = None
         self._response: Response | None = None
         self._started: StartedResponse | None = None
         self._tap: UsageTap | None = None
@@ -391,7 +428,10 @@ class LaneRequest:
             self._go_on()
             return
         self._timers.waits.pop(self, None)
-        self._started = started = StartedResponse(response, response.take())
+        started = StartedResponse(response, response.take())
+        if self.model_route is not None:
+            started = self._relay.started_at(trial, started, self.model_route)
+        self._started = started
         extra = self._relay.record_start(trial, started)
         if self.is_guests or not self._cycle.can_answer:
             known = None  # what is made of it is for own programs, under the model's own name
@@ -461,7 +501,7 @@ class LaneRequest:
         response, sent = self._response, None
         if self._tap is None:
             waiter = self._upstream.loop.create_future()
-            sent = SentRequest(self._upstream, waiter)
+            sent = SentAttempt(SentRequest(self._upstream, waiter), self.model_route)
             if error is not None:
                 waiter.set_exception(error)
             elif response is not None:

@@ -12,6 +12,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, Reason
@@ -24,6 +25,7 @@ from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.attempt import (
+    SentAttempt,
     StartedResponse,
     UpstreamRequest,
     build_upstream_request,
@@ -65,7 +67,7 @@ from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.http_client.client import Headers, Response, SentRequest
+from meshlight.http_client.client import Headers, Response
 from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
@@ -131,7 +133,7 @@ class Begun(Struct, frozen=True, kw_only=True):
     trial: RouteTrial
     since: float
     """When it was sent, in seconds of the event loop."""
-    sent: SentRequest | None = None
+    sent: SentAttempt | None = None
     """The request, while nothing of the answer has been passed on."""
     started: StartedResponse | None = None
     """The answer whose beginning has been passed on."""
@@ -234,9 +236,11 @@ class Relay:
         """Return the connection of a route."""
         return self._links.put(self._registry.node(score.backend).backend)
 
-    def build(self, inbound: InferenceRequest, model: str, link: BackendConnection) -> UpstreamRequest:
+    def build(
+        self, inbound: InferenceRequest, model: str, link: BackendConnection, model_route: ModelRoute | None
+    ) -> UpstreamRequest:
         """Return the request for a backend that speaks the client's protocol."""
-        made = build_upstream_request(inbound, model, link, None, self._node_id, translated=False)
+        made = build_upstream_request(inbound, model, link, model_route, self._node_id, translated=False)
         if isinstance(made, Immediate):
             raise TypeError("What is passed on has no answer of our own.")
         return made
@@ -659,6 +663,19 @@ class Relay:
                 self._prober.probe_soon(score.backend)
         if trial.link.is_metered or notes:
             self._record_notes(trial.link, response.headers, notes)
+
+    def started_at(
+        self, trial: RouteTrial, started: StartedResponse, model_route: ModelRoute
+    ) -> StartedResponse:
+        """Return an answer of a model's own engine with what is known of that."""
+        on_demand = trial.link.on_demand
+        if on_demand is None:
+            return started
+        return replace(
+            started,
+            why_lost=partial(on_demand.why_lost, trial.score.model, model_route),
+            served_as=model_route.model,
+        )
 
     def learn_kept(self, trial: RouteTrial, first: bytes) -> None:
         """Learn what a backend keeps from the beginning of its good answer."""

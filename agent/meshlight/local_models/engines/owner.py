@@ -170,9 +170,13 @@ class EngineOwner:
 
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
+        return self.route_now(model, demand) or await self._route_when_loaded(model, demand)
+
+    def route_now(self, model: str, demand: Demand) -> ModelRoute | None:
+        """Return the route to a model's engine if it runs."""
         slot = self._slots.get(model)
         if slot is None or slot.route is None:
-            return await self._route_when_loaded(model, demand)
+            return None
         keep_alive_s = demand.keep_alive_s
         if (keep_alive_s is not None or slot.keep_alive_s == 0.0) and not demand.is_guest:
             self._set_keep_alive(slot, keep_alive_s)  # a guest's wish would keep the owner's memory

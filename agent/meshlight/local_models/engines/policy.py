@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Reason
 from meshlight.domain.clock import Clock
@@ -20,6 +21,7 @@ from meshlight.domain.local_memory import (
 )
 from meshlight.domain.local_models import LocalModel
 from meshlight.domain.local_views import DeviceView
+from meshlight.local_models.downloads.starters import STARTERS
 from meshlight.local_models.engines import reasons
 from meshlight.local_models.engines.eviction import Held, Offer, Plan, Room, plan
 from meshlight.local_models.engines.memory import MemoryProbe, held_bytes
@@ -98,11 +100,18 @@ class Policy:
         self.match_settings()
 
     def match_settings(self) -> None:
-        """Find the models that the settings of single models are for; after each change of the catalog."""
+        """Find the models that the settings of single models are for; after each change of the catalog.
+
+        A starter without arguments of the user gets its own.
+        """
         by_model: dict[str, LocalModelSettings] = {}
         for own in self.settings.models:
             found = self._catalog.find(own.id)
             by_model[own.id if found is None else found.id] = own
+        for starter in STARTERS:
+            own = by_model.get(starter.model, LocalModelSettings(id=starter.model))
+            if starter.args and not own.args:
+                by_model[starter.model] = replace(own, args=starter.args)
         self._by_model = by_model
         self._offers.clear()
 
