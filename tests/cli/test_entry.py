@@ -80,8 +80,9 @@ def test_the_service_carries_nothing_of_the_command_line_and_the_control_api(tmp
         "print([m for m in ('click', 'rich', 'httpx', 'keyring', 'litestar', 'tomlkit', 'email', 'html', 'difflib',"
         " 'statistics', 'multiprocessing', 'importlib.metadata', 'cryptography') if m in sys.modules])"
     )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path, env=environ
     )
     assert done.stdout.strip() == "[]"
 

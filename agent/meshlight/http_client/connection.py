@@ -25,6 +25,8 @@ HEAD_MAX = 64 * 1024
 HEADERS_MAX = 200
 ONE_WRITE_MAX = 64 * 1024
 """Up to this size, copying the body behind the head is cheaper than a second write."""
+_LOOKED_AT_MAX = 4 * 1024
+"""Bytes of one read in which chunks are looked for without the parser."""
 _SIZE_LINE_MAX = 6
 _sizes: dict[bytes, int] = {}
 """The sizes of small chunks as they are usually written; there are at most 4,095."""
@@ -439,9 +441,11 @@ class Connection(asyncio.Protocol):
 def _whole_chunks(data: bytes, start: int) -> tuple[list[bytes], int]:
     """Return what the whole chunks hold that begin at `start`, and where the rest begins, which may be the last one.
 
-    A chunk that is large, or not in the usual form, ends them.
+    A chunk that is large, or not in the usual form, ends them. Where much has come at once, the parser is faster.
     """
-    pieces = []
+    pieces: list[bytes] = []
+    if len(data) > _LOOKED_AT_MAX:
+        return pieces, start
     while start < len(data):
         line = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
         size = _size(data[start:line]) if line > 0 else 0
