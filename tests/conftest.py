@@ -16,6 +16,22 @@ hypothesis.settings.register_profile("meshlight", deadline=None)
 hypothesis.settings.load_profile("meshlight")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lane",
+        choices=("on", "off"),
+        default="on",
+        help="whether the services of the tests answer ordinary requests in the lane",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--lane") == "off":
+        import node  # noqa: PLC0415 - the whole service, for one attribute
+
+        node.LANE = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its folder, and put it first: files run in parallel, and a long one must not end alone."""
     for item in items:

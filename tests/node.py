@@ -21,7 +21,7 @@ from meshlight.storage.paths import Paths
 
 WAIT_S = 30.0
 LANE = True
-"""Whether nodes answer ordinary requests in the lane; the tests of faults try both."""
+"""Whether nodes answer ordinary requests in the lane (`--lane off`); some tests of faults try both each time."""
 IN_ORDER = 'routing.policy = "priority"'
 
 

@@ -33,6 +33,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def lane(request: pytest.FixtureRequest) -> Iterator[None]:
     """Have the nodes of a test answer ordinary requests in the lane, or not."""
-    node.LANE = request.param
+    before, node.LANE = node.LANE, request.param
     yield
-    node.LANE = True
+    node.LANE = before

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
+import node
 from gateway.fake_local_models import FakeLocalModels
 from gateway.rig import Rig
 from mesh.memory_settings import MemorySettingsStore
@@ -43,7 +44,7 @@ class LocalGateway:
     def __init__(self, local: FakeLocalModels | None, config: Config | None = None) -> None:
         self.local = local
         self.rig = Rig()
-        self.settings = MemorySettingsStore(config)
+        self.settings = MemorySettingsStore(Config(lane=node.LANE) if config is None else config)
         self.loading = ModelLoading(
             self.rig.registry, self.rig.links, self.rig.prober, self.rig.traffic, local
         )
