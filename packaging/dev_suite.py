@@ -16,7 +16,7 @@ from dev_venv import ROOT, VENV, python
 
 LONGEST_RUN_S = 40 * 60
 """A run that takes longer hangs; a machine with half its speed taken by other work needs about 20 minutes."""
-WORKERS = 2
+WORKERS = 3
 """Files run in parallel, beside the untraced ones: most tests wait for processes, browsers and timers."""
 UNTRACED = "mark.untraced"
 """What a test file says that has tests to run without coverage: in one process, beside the others."""
