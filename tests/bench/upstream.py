@@ -13,6 +13,8 @@ from typing import cast
 import uvloop
 
 FIRST_HOST = "127.0.0.1"
+WELL = b'{"status": "ok"}'
+"""For MLX's probe."""
 CHUNKS = 64
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":'
@@ -57,7 +59,7 @@ class Server(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
-            models = self.models
+            models = WELL if head.startswith(b"GET /health") else self.models
             if self._host != FIRST_HOST:
                 models = b'{"object":"list","data":[{"id":"m-%s","object":"model"}]}' % self._host.encode()
             self._transport.write(JSON_HEAD % len(models) + models)
