@@ -84,7 +84,7 @@ class Server(asyncio.Protocol):
 
 
 async def main(port: int, models: int) -> None:
-    listed = ",".join(f'{{"id":"m{n or ""}","object":"model","owned_by":"bench"}}' for n in range(models))
+    listed = ",".join(f'{{"id":"m{n or ""}","object":"model"}}' for n in range(models))
     Server.models = f'{{"object":"list","data":[{listed}]}}'.encode()
     server = await asyncio.get_running_loop().create_server(Server, "0.0.0.0", port, backlog=4096)
     await server.serve_forever()
