@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from meshlight.domain.backend import Kind
-from node import Node
+from node import PLAIN, Node
 
 AIMOCK = Path(__file__).parents[2] / "packaging/node_modules/@copilotkit/aimock"
 KEY = "demo-key-of-nobody"
@@ -21,7 +21,7 @@ class Mock:
 
     async def request_log(self, path: str) -> list[dict[str, Any]]:
         """Return what it received at a path, the oldest first."""
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(verify=PLAIN, trust_env=False) as http:
             answer = await http.get(
                 f"{self.url}/__aimock/journal", params={"path": path}, headers={"x-api-key": KEY}
             )

@@ -15,6 +15,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
+from node import PLAIN
 from real.engines import Engine
 from real.subject import Subject
 from real.tiny_gguf import answer_of
@@ -255,13 +256,16 @@ def _close(one: Iterable[float], other: Iterable[float]) -> bool:
 
 async def _busy_slots(engine: Engine) -> int:
     """Ask llama-server itself, not the way the test took, how many requests it works on."""
-    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+    async with httpx.AsyncClient(verify=PLAIN, trust_env=False, timeout=5.0) as client:
         return await _busy(client, engine)
 
 
 async def slots_become(engine: Engine, busy: int, timeout_s: float = 10.0) -> None:
     """Return as soon as llama-server works on `busy` requests; each look is an awaited round trip to it."""
-    async with asyncio.timeout(timeout_s), httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+    async with (
+        asyncio.timeout(timeout_s),
+        httpx.AsyncClient(verify=PLAIN, trust_env=False, timeout=5.0) as client,
+    ):
         while await _busy(client, engine) != busy:
             pass
 
@@ -273,6 +277,9 @@ async def _busy(client: httpx.AsyncClient, engine: Engine) -> int:
 
 async def _log_says(engine: Engine, words: str, start: int, timeout_s: float = 10.0) -> None:
     """Return as soon as the engine's log has `words` after `start`; each look waits for an answer of /health."""
-    async with asyncio.timeout(timeout_s), httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+    async with (
+        asyncio.timeout(timeout_s),
+        httpx.AsyncClient(verify=PLAIN, trust_env=False, timeout=5.0) as client,
+    ):
         while words not in engine.output()[start:]:
             await client.get(f"{engine.url}/health")

@@ -10,12 +10,13 @@ import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from meshlight.simulator.engine import SimulatedEngine
+from node import PLAIN
 from simulator.clients import Line, LineTo, OpenAIOf
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+    async with httpx.AsyncClient(verify=PLAIN, timeout=5.0, trust_env=False) as client:
         yield client
 
 

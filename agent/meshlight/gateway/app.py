@@ -77,4 +77,4 @@ class ControlOnDemand:
 def _build(parts: GatewayParts) -> ASGIApp:
     from meshlight.gateway.control.app import build_control  # noqa: PLC0415 - see above
 
-    return build_control(parts)  # type: ignore[return-value]
+    return build_control(parts)

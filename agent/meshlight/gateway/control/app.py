@@ -5,8 +5,11 @@ from typing import Annotated, Any
 
 from litestar import Litestar, MediaType, Response, asgi, get, post
 from litestar.datastructures import CacheControlHeader
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody, QueryParameter
+from litestar.types import Receive as LitestarReceive
+from litestar.types import Scope as LitestarScope
+from litestar.types import Send as LitestarSend
 from msgspec import Meta, Struct
 
 from meshlight.domain.api_types import Identity, SignInFile, SignInLink
@@ -28,7 +31,9 @@ from meshlight.gateway.control.settings import SettingsController
 from meshlight.gateway.control.sign_in import SignInController
 from meshlight.gateway.control.welcome import WelcomeController
 from meshlight.gateway.parts import GatewayParts
+from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 
+PartsDep = NamedDependency[GatewayParts]
 Challenge = Annotated[
     str | None,
     QueryParameter(
@@ -40,6 +45,9 @@ Challenge = Annotated[
 ]
 Fragment = Annotated[str, Meta(max_length=4096, pattern=r"^[\x21-\x7e]*$")]
 Snap = Annotated[str, Meta(max_length=41, pattern=r"^[a-z0-9-]*$")]
+
+_PARTS = "meshlight.parts"
+"""Where the scope of a request has the parts of its service."""
 
 
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,9 +63,24 @@ class SignInFileRequest(Struct, frozen=True, forbid_unknown_fields=True):
     snap: Snap = ""
 
 
-def build_control(parts: GatewayParts) -> Litestar:
+def build_control(parts: GatewayParts) -> ASGIApp:
     """Return the application of everything but inference."""
-    numbers = Metrics(parts.view, parts.local_view)
+    app = _described(frozenset(parts.dependencies), parts.page.paths)
+
+    async def control(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_PARTS] = parts
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    return control
+
+
+@cache
+def _described(dependencies: frozenset[str], pages: frozenset[str]) -> Litestar:
+    """Return the handlers of a service with these dependencies and files.
+
+    Litestar takes a tenth of a second to read them, so services of one process, as tests have, share them: each
+    request brings the parts of its service in its scope.
+    """
 
     @get(
         "/healthz",
@@ -66,7 +89,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         security=[{}],
         responses=documented_errors(),
     )
-    async def healthz(challenge: Challenge = None) -> Identity:
+    async def healthz(parts: PartsDep, challenge: Challenge = None) -> Identity:
         """Return that the service is alive; needs no key.
 
         With a challenge of 64 hex digits it proves by the local key that it is the service of the runtime file,
@@ -81,9 +104,9 @@ def build_control(parts: GatewayParts) -> Litestar:
         media_type=MediaType.TEXT,
         responses=documented_errors(),
     )
-    async def metrics() -> Response[bytes]:
+    async def metrics(parts: PartsDep) -> Response[bytes]:
         """Return the service's numbers in Prometheus' text format."""
-        return Response(numbers.text(), media_type=CONTENT_TYPE)
+        return Response(Metrics(parts.view, parts.local_view).text(), media_type=CONTENT_TYPE)
 
     @post(
         "/mesh/session",
@@ -93,7 +116,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         security=[{}],
         responses=documented_errors(has_body=True),
     )
-    async def sign_in(data: JSONBody[SignIn]) -> Response[None]:
+    async def sign_in(parts: PartsDep, data: JSONBody[SignIn]) -> Response[None]:
         """Exchange the local key for the page's cookie."""
         if not parts.is_key(data.key.encode()):
             raise Unauthorized(
@@ -111,7 +134,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         tags=["page"],
         responses=documented_errors(),
     )
-    async def code() -> SignInLink:
+    async def code(parts: PartsDep) -> SignInLink:
         """Make a link that opens the page once, within a minute."""
         return SignInLink(f"{parts.url}/?code={parts.sessions.code()}")
 
@@ -122,7 +145,7 @@ def build_control(parts: GatewayParts) -> Litestar:
         tags=["page"],
         responses=documented_errors(has_body=True),
     )
-    async def file(data: JSONBody[SignInFileRequest]) -> SignInFile:
+    async def file(parts: PartsDep, data: JSONBody[SignInFileRequest]) -> SignInFile:
         """Write a file that opens the page once, within a minute: a browser is given its path, without the code.
 
         Other users of this machine can read each program's command line, and so the address that a browser opens.
@@ -143,9 +166,9 @@ def build_control(parts: GatewayParts) -> Litestar:
         cache_control=CacheControlHeader(no_cache=True),
         responses=documented_errors(),
     )
-    async def schema() -> Response[dict[str, Any]]:
+    async def schema(parts: PartsDep) -> Response[dict[str, Any]]:
         """Return the OpenAPI description of `/mesh`."""
-        return Response(description(), media_type=MediaType.JSON)
+        return Response(description(parts.identity.version), media_type=MediaType.JSON)
 
     handlers: list[Any] = [
         healthz,
@@ -165,13 +188,14 @@ def build_control(parts: GatewayParts) -> Litestar:
         AppsController,
         LocalModelsController,
         WelcomeController,
-        asgi("/mesh/events", copy_scope=False)(parts.events),
+        asgi("/mesh/events", copy_scope=False)(_events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
-        asgi([*sorted(parts.page.paths), ENTER], copy_scope=False)(parts.page),
+        asgi([*sorted(pages), ENTER], copy_scope=False)(_page),
     ]
     app = Litestar(
         handlers,
-        dependencies={name: _provide(thing) for name, thing in parts.dependencies.items()},
+        dependencies={"parts": Provide(_parts, sync_to_thread=False)}
+        | {name: _provide(name) for name in dependencies},
         exception_handlers=HANDLERS,
         openapi_config=None,
         request_class=JsonRequest,
@@ -180,11 +204,27 @@ def build_control(parts: GatewayParts) -> Litestar:
     )
 
     @cache
-    def description() -> Any:
-        return describe(app, parts.identity.version)  # takes 30 ms: only made on request
+    def description(version: str) -> Any:
+        return describe(app, version)  # takes 30 ms: only made on request
 
     return app
 
 
-def _provide(thing: object) -> Provide:
-    return Provide(lambda: thing, sync_to_thread=False)
+def _parts(scope: LitestarScope) -> GatewayParts:
+    parts: GatewayParts = scope[_PARTS]  # type: ignore[literal-required]
+    return parts
+
+
+def _provide(name: str) -> Provide:
+    def provided(scope: LitestarScope) -> Any:
+        return _parts(scope).dependencies[name]
+
+    return Provide(provided, sync_to_thread=False)
+
+
+async def _events(scope: LitestarScope, receive: LitestarReceive, send: LitestarSend) -> None:
+    await _parts(scope).events(scope, receive, send)  # type: ignore[arg-type]
+
+
+async def _page(scope: LitestarScope, receive: LitestarReceive, send: LitestarSend) -> None:
+    await _parts(scope).page(scope, receive, send)  # type: ignore[arg-type]
