@@ -17,9 +17,9 @@ from dev_venv import ROOT, VENV, python
 LONGEST_RUN_S = 40 * 60
 """A run that takes longer hangs; a machine with half its speed taken by other work needs about 20 minutes."""
 WORKERS = 3
-"""Files run in parallel, beside the untraced ones: most tests wait for processes, browsers and timers."""
-UNTRACED = "mark.untraced"
-"""What a test file says that has tests to run without coverage: in one process, beside the others."""
+"""Files of slow tests that run in parallel, beside the others: they often wait for processes, browsers and timers."""
+ALONE = "mark.one_process"
+"""What a test file says that is not to run beside another one that says so."""
 SLOWEST = 25
 MOST_TRIED_AGAIN = 10
 """So few failed tests are run once more by themselves; more of them are no accident of a busy machine."""
@@ -70,17 +70,19 @@ class Suite:
     def check(self) -> str | None:
         """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
 
-        A run of everything is two, beside each other: with coverage, files in parallel; without it, one after the
-        other, the tests marked `untraced`. A run with the caller's own arguments is one without coverage, for a
-        part of the tests covers a part of the code.
+        A run of everything is three, two of them in one row beside the largest: the slow tests, files in parallel;
+        the tests marked `one_process`, one after the other; then, one after the other too and with coverage, the
+        tests that run in this process alone. Coverage doubles the time that a test takes, and the slow ones add little
+        to it. A run with the caller's own arguments is one without coverage, for a part of the tests covers a part
+        of the code.
         """
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
-            aside = Aside(self._run)
+            aside = Aside(self._run_in_a_row)
             faults = [
-                self._run(["--cov", "--cov-report=term", "-m", "not untraced", *PARALLEL]),
-                aside.end(),
+                self._run(["--no-cov", "-m", "slow and not one_process", *PARALLEL]),
+                *aside.end(),
             ]
             if any(faults):
                 faults = self._tried_again(faults)
@@ -113,6 +115,15 @@ class Suite:
         )
         return [_too_little_coverage()]
 
+    def _run_in_a_row(self, output: IO[str]) -> list[str | None]:
+        # Only the files that say so: to read all others takes pytest half a minute.
+        alone = ["--no-cov", "-q", "-m", "one_process", *files_alone()]
+        covered = ["--cov", "--cov-report=term", "-q", "-m", "not slow and not one_process"]
+        return [
+            self._run(alone, may_be_empty=True, output=output),
+            self._run(covered, output=output),
+        ]
+
     def _run(
         self, words: Sequence[str], *, may_be_empty: bool = False, output: IO[str] | None = None
     ) -> str | None:
@@ -133,32 +144,30 @@ class Suite:
 
 
 class Aside:
-    """A run of pytest beside another one; its output is kept and printed at its end."""
+    """Runs of pytest beside another one; their output is kept and printed at the end."""
 
-    def __init__(self, run: Callable[..., str | None]) -> None:
+    def __init__(self, run: Callable[[IO[str]], list[str | None]]) -> None:
         self._output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._fault: str | None = None
+        self._faults: list[str | None] = []
         self._thread = threading.Thread(target=self._go, args=(run,))
         self._thread.start()
 
-    def end(self) -> str | None:
-        """Wait for its end, print its output, and return what went wrong."""
+    def end(self) -> list[str | None]:
+        """Wait for their end, print their output, and return what went wrong in each."""
         self._thread.join()
         with self._output:
             self._output.seek(0)
-            print(f"\n── without coverage, beside the others ──\n{self._output.read().strip()}")
-        return self._fault
+            print(f"\n── beside them ──\n{self._output.read().strip()}")
+        return self._faults
 
-    def _go(self, run: Callable[..., str | None]) -> None:
-        # Only the files that say so: to read all others takes pytest half a minute.
-        words = ["--no-cov", "-q", "-m", "untraced", *untraced_files()]
-        self._fault = run(words, may_be_empty=True, output=self._output)
+    def _go(self, run: Callable[[IO[str]], list[str | None]]) -> None:
+        self._faults = run(self._output)
 
 
-def untraced_files() -> list[str]:
-    """Return the test files that have tests marked `untraced`."""
+def files_alone() -> list[str]:
+    """Return the test files that have tests marked `one_process`."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [str(file) for file in files if UNTRACED in file.read_text(encoding="utf-8")]
+    return [str(file) for file in files if ALONE in file.read_text(encoding="utf-8")]
 
 
 def counted(junit: str) -> Count:

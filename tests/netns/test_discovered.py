@@ -17,7 +17,7 @@ from netns.raw_mdns_sender import Crier
 from netns.watching import Watcher
 from peers.mdns.fake_mdns import node_id
 
-pytestmark = pytest.mark.untraced
+pytestmark = pytest.mark.one_process
 A, B = "a" * 64, "b" * 64
 FOUND_S = 5.0
 GONE_S = 2.0

@@ -14,7 +14,7 @@ from netns.engines import Engines, Wanted
 from netns.node_process import HELLO, Home
 from real.engines import free_port
 
-pytestmark = pytest.mark.untraced
+pytestmark = pytest.mark.one_process
 MODEL = "model-of-bo"
 
 

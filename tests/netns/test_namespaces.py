@@ -10,7 +10,7 @@ import pytest
 
 from netns.namespaces import FOLDER, Lan, Machine
 
-pytestmark = pytest.mark.untraced
+pytestmark = pytest.mark.one_process
 SERVER = """
 import http.server
 class Echo(http.server.BaseHTTPRequestHandler):

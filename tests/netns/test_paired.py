@@ -16,7 +16,7 @@ from netns.node_process import HELLO, Home
 from real.engines import llama_server
 from real.tiny_gguf import write_gguf
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.real, pytest.mark.untraced]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.real, pytest.mark.one_process]
 MODEL = "tiny-b"
 
 

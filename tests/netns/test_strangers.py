@@ -19,7 +19,7 @@ from netns.node_process import Home
 from netns.raw_mdns_sender import Crier
 from netns.recorder import Recorder, stranger, strangers_context
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.untraced]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.one_process]
 LAN_PORT = 6375
 HANDSHAKE_S = 5.0
 KNOCKERS = 20

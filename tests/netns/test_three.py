@@ -15,7 +15,7 @@ from netns.engines import Engines, Wanted
 from netns.namespaces import Lan
 from netns.node_process import HELLO, Home
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.untraced]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.one_process]
 LAN_PORT = 6375
 CROWD = 100
 

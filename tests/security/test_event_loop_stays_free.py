@@ -8,8 +8,6 @@ import pytest
 
 from security.hostile import JSON, LIST, AttackedNode, grown, keys, many, named
 
-pytestmark = pytest.mark.untraced  # it counts processor time, and tracing costs more of that than the code
-
 GROWS = 4
 BESIDE = 24 << 20
 """Bytes that a body may cost whatever its size: the most values that are read of one."""
