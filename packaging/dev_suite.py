@@ -72,9 +72,8 @@ class Suite:
 
         A run of everything is three, two of them in one row beside the largest: the slow tests, files in parallel;
         the tests marked `one_process`, one after the other; then, one after the other too and with coverage, the
-        tests that run in this process alone. Coverage doubles the time that a test takes, and the slow ones add little
-        to it. A run with the caller's own arguments is one without coverage, for a part of the tests covers a part
-        of the code.
+        quick ones. Coverage doubles the time that a test takes, and the slow ones add little to it. A run with the
+        caller's own arguments is one without coverage, for a part of the tests covers a part of the code.
         """
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
