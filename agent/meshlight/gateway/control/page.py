@@ -1,6 +1,7 @@
 """The page: serves the files of `web/`, and exchanges a one-time code for the session's cookie."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -196,18 +197,25 @@ def _files(folder: Path) -> dict[str, Path]:
     """Return the served files by their path in the address, without hidden files and links out of the folder."""
     root = folder.resolve()
     files: dict[str, Path] = {}
-    for file in sorted(root.rglob("*")):
-        inside = file.relative_to(root)
-        hidden = any(part.startswith((".", "_")) for part in inside.parts)
-        if (
-            hidden
-            or file.suffix not in _TYPES
-            or not file.is_file()
-            or not file.resolve().is_relative_to(root)
-        ):
-            continue
-        if inside.as_posix() == "index.html":
-            files["/"] = file
-        elif file.suffix != ".html":
-            files[f"/{inside.as_posix()}"] = file
+
+    def look(inside: Path, address: str) -> None:
+        with os.scandir(inside) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            if entry.name.startswith((".", "_")):
+                continue
+            file = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                look(file, f"{address}{entry.name}/")
+            elif (
+                file.suffix in _TYPES
+                and entry.is_file()
+                and (not entry.is_symlink() or file.resolve().is_relative_to(root))
+            ):
+                if address == "/" and entry.name == "index.html":
+                    files["/"] = file
+                elif file.suffix != ".html":
+                    files[f"{address}{entry.name}"] = file
+
+    look(root, "/")
     return files
