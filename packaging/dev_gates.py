@@ -17,7 +17,7 @@ import dev_system
 import dev_uv
 import dev_venv
 import dev_wheel
-from dev_suite import Suite
+from dev_suite import Suite, step_back
 from dev_venv import ROOT, VENV, Failure, python
 
 TESTS = "pytest"
@@ -25,8 +25,6 @@ CONCISE = ("--output-format", "concise", ".")  # one line for each finding
 SHOWN_LINES = 200  # of a failed gate
 AT_ONCE = 2
 """Gates that run beside each other; most are one process, and the tests wait for browsers and timers."""
-BEHIND_TESTS = 5
-"""How nice the other gates are, so that a test is not late because of them."""
 
 
 @dataclass(frozen=True)
@@ -128,17 +126,11 @@ def _gates(tests: Suite) -> list[Gate]:
 def pass_all(gates: Sequence[Gate]) -> list[str]:
     """Run the gates, two at once, the tests beside all others; returns the names of those that failed."""
     tests = [gate for gate in gates if gate.name == TESTS]
-    with ThreadPoolExecutor(AT_ONCE - len(tests), initializer=_step_back) as pool:
+    with ThreadPoolExecutor(AT_ONCE - len(tests), initializer=step_back) as pool:
         others = {gate.name: pool.submit(_pass, gate) for gate in gates if gate not in tests}
         passed = {gate.name: _pass(gate) for gate in tests}
         passed |= {name: other.result() for name, other in others.items()}
     return [gate.name for gate in gates if not passed[gate.name]]
-
-
-def _step_back() -> None:
-    """Let the programs that this thread starts give way to others; only on Linux is that a thread's own."""
-    if sys.platform == "linux":
-        os.nice(BEHIND_TESTS)
 
 
 def _pass(gate: Gate) -> bool:

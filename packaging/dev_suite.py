@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -16,8 +18,10 @@ from dev_venv import ROOT, VENV, python
 
 LONGEST_RUN_S = 40 * 60
 """A run that takes longer hangs; a machine with half its speed taken by other work needs about 20 minutes."""
-WORKERS = 3
-"""Files of slow tests that run in parallel, beside the others: they often wait for processes, browsers and timers."""
+SLOW_WORKERS, QUICK_WORKERS = 3, 2
+"""Files that run in parallel; the slow tests often wait for processes, browsers and timers."""
+BEHIND = 5
+"""How nice the gates and the quick tests are, so that a slow test is not late because of them."""
 ALONE = "mark.one_process"
 """What a test file says that is not to run beside another one that says so."""
 SLOWEST = 25
@@ -27,7 +31,7 @@ TESTS_FAILED = "Tests failed, or too little is covered; pytest's words are above
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
 WITH_FILES = ("-o", "junit_family=xunit1")  # the report with the file of each test
-PARALLEL = (f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")
+PARALLEL = ("--dist=loadfile", "--no-loadscope-reorder")
 """In the order of tests/conftest.py; by itself xdist begins with the files of the most tests, which are quick."""
 
 
@@ -70,17 +74,18 @@ class Suite:
     def check(self) -> str | None:
         """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
 
-        A run of everything is three, two of them in one row beside the largest: the slow tests, files in parallel;
-        the tests marked `one_process`, one after the other; then, one after the other too and with coverage, the
-        quick ones. Coverage doubles the time that a test takes, and the slow ones add little to it. A run with the
-        caller's own arguments is one without coverage, for a part of the tests covers a part of the code.
+        A run of everything is three, two of them in one row beside the largest: the slow tests; the tests marked
+        `one_process`, one after the other; then those marked `covered`, with coverage. A run with the caller's own
+        arguments is one without coverage, for a part of the tests covers a part of the code.
         """
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
             aside = Aside(self._run_in_a_row)
             faults = [
-                self._run(["--no-cov", "-m", "slow and not one_process", *PARALLEL]),
+                self._run(
+                    ["--no-cov", "-m", "not covered and not one_process", f"-n{SLOW_WORKERS}", *PARALLEL]
+                ),
                 *aside.end(),
             ]
             if any(faults):
@@ -117,11 +122,10 @@ class Suite:
     def _run_in_a_row(self, output: IO[str]) -> list[str | None]:
         # Only the files that say so: to read all others takes pytest half a minute.
         alone = ["--no-cov", "-q", "-m", "one_process", *files_alone()]
-        covered = ["--cov", "--cov-report=term", "-q", "-m", "not slow and not one_process"]
-        return [
-            self._run(alone, may_be_empty=True, output=output),
-            self._run(covered, output=output),
-        ]
+        faults = [self._run(alone, may_be_empty=True, output=output)]
+        step_back()
+        quick = ["--cov", "--cov-report=term", "-q", "-m", "covered", f"-n{QUICK_WORKERS}", *PARALLEL]
+        return [*faults, self._run(quick, output=output)]
 
     def _run(
         self, words: Sequence[str], *, may_be_empty: bool = False, output: IO[str] | None = None
@@ -161,6 +165,12 @@ class Aside:
 
     def _go(self, run: Callable[[IO[str]], list[str | None]]) -> None:
         self._faults = run(self._output)
+
+
+def step_back() -> None:
+    """Let the programs that this thread starts give way to others; only on Linux is that a thread's own."""
+    if sys.platform == "linux":
+        os.nice(BEHIND)
 
 
 def files_alone() -> list[str]:

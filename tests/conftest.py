@@ -9,6 +9,8 @@ SLOW = frozenset(
     {"cli", "clients", "clouds", "desktop", "faults", "netns", "real", "security", "service", "web"}
 )
 """Folders whose tests start processes, browsers or real engines; `-m "not slow"` leaves them out."""
+COVERED = frozenset({"cli"})
+"""The slow folders that dev.py runs with coverage, as it does the quick ones: most of it is one process."""
 TESTS = Path(__file__).parent
 
 # A machine that is busy with other work is no failure: no test here is about how long one example takes.
@@ -35,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its folder, and put it first: files run in parallel, and a long one must not end alone."""
     for item in items:
-        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in SLOW:
+        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if folder in SLOW:
             item.add_marker("slow")
+        if item.get_closest_marker("slow") is None or folder in COVERED:
+            item.add_marker("covered")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
