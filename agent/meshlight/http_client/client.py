@@ -14,6 +14,7 @@ from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
 from meshlight.http_client.connection import Connection, Waiter
 from meshlight.http_client.connector import Connector, Resolver
+from meshlight.http_client.fair_timeout import fair_timeout
 from meshlight.http_client.known_heads import KnownHeads
 from meshlight.http_client.response import Headers, Reply, Response
 from meshlight.http_client.tunnel import TunnelConnector
@@ -174,7 +175,7 @@ class Upstream:
         pieces: list[bytes] = []
         left = limit
         try:
-            async with asyncio.timeout(timeout_s):
+            async with fair_timeout(timeout_s):
                 response = await self.send(
                     method,
                     self.target(path),

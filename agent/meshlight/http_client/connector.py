@@ -22,6 +22,7 @@ from msgspec import Struct
 from meshlight.domain.errors import ConnectCause, ConnectError
 from meshlight.http_client.address import Address, forbid, plain_ip
 from meshlight.http_client.connection import Connection, ConnectionOwner
+from meshlight.http_client.fair_timeout import fair_timeout
 
 Lookup = Callable[[str], Sequence[str]]
 DNS_CACHE_S = 30.0
@@ -178,7 +179,7 @@ class Connector:
         tls = self._context() if address.scheme == "https" else None
         where = address.host_port if ip == address.host else f"{address.host_port} ({ip})"
         try:
-            async with asyncio.timeout(limit_s):
+            async with fair_timeout(limit_s):
                 transport, connection = await loop.create_connection(
                     lambda: Connection(self._owner, address.host_port, loop),
                     ip,
@@ -198,7 +199,7 @@ class Connector:
         """Connect to a Unix socket."""
         path = self._address.socket
         try:
-            async with asyncio.timeout(limit_s):
+            async with fair_timeout(limit_s):
                 _, connection = await loop.create_unix_connection(
                     lambda: Connection(self._owner, path, loop), path
                 )

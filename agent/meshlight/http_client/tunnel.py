@@ -15,6 +15,7 @@ from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address, forbid, plain_ip
 from meshlight.http_client.connection import Connection, ConnectionOwner
 from meshlight.http_client.connector import Resolver, explain, resolve_host, tls_context
+from meshlight.http_client.fair_timeout import fair_timeout
 
 HEAD_MAX = 16 * 1024
 """Bytes of a proxy's answer that are read."""
@@ -92,7 +93,7 @@ class TunnelConnector:
         if why is not None:
             raise ConnectError("forbidden", f"The proxy {proxy.host_port} is not used: it is {why}.")
         try:
-            async with asyncio.timeout(limit_s):
+            async with fair_timeout(limit_s):
                 transport, reply = await loop.create_connection(lambda: _ConnectReply(loop), ip, proxy.port)
         except OSError as error:  # among them TimeoutError
             cause = explain(error, proxy.host_port, is_tls=False, limit_s=limit_s)
