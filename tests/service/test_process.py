@@ -69,7 +69,9 @@ class Process:
         """A client with the local key."""
         url = self.url
         key = (self.home / "local.key").read_text().strip()
-        return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, trust_env=False)
+        return httpx.Client(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=WAIT_S
+        )
 
 
 @contextmanager
@@ -113,7 +115,7 @@ def test_the_runtime_file_leads_to_the_service_that_wrote_it_and_goes_with_it(tm
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         runtime = service.runtime
         assert (runtime["url"], runtime["pid"]) == (service.url, service.popen.pid)
-        alive = httpx.get(f"{service.url}/healthz", trust_env=False).json()
+        alive = httpx.get(f"{service.url}/healthz", trust_env=False, timeout=WAIT_S).json()
         assert (alive["status"], alive["service"], "instance" in alive) == ("ok", "meshlight", False)
         assert http_.get("/mesh/snapshot").status_code == 200
         assert stat.S_IMODE((tmp_path / "local.key").stat().st_mode) == 0o600
@@ -136,7 +138,7 @@ def test_the_runtime_file_comes_only_when_the_port_answers(tmp_path: Path) -> No
 
 
 def test_the_link_it_prints_opens_the_page_once(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, httpx.Client(trust_env=False) as browser:
+    with serving(tmp_path) as service, httpx.Client(trust_env=False, timeout=WAIT_S) as browser:
         link = service.link
         opened = browser.get(link)
         assert opened.status_code in {200, 302, 303}
@@ -146,9 +148,9 @@ def test_the_link_it_prints_opens_the_page_once(tmp_path: Path) -> None:
         token = cookie.partition(";")[0]
         shown = browser.get(f"{service.url}/mesh/snapshot", headers={"cookie": token})
         assert shown.status_code == 200
-        again = httpx.get(link, trust_env=False)
+        again = httpx.get(link, trust_env=False, timeout=WAIT_S)
         assert "set-cookie" not in again.headers
-        assert httpx.get(f"{service.url}/mesh/snapshot", trust_env=False).status_code == 401
+        assert httpx.get(f"{service.url}/mesh/snapshot", trust_env=False, timeout=WAIT_S).status_code == 401
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -203,7 +205,7 @@ def test_the_second_start_says_where_the_first_is(tmp_path: Path) -> None:
             assert str(first.popen.pid) in said
             assert second.wait() == 3
         assert first.runtime["pid"] == first.popen.pid
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/healthz", trust_env=False, timeout=WAIT_S).status_code == 200
 
 
 class Stranger(BaseHTTPRequestHandler):
