@@ -49,7 +49,7 @@ def longest() -> Iterator[LongestCallback]:
         run(handle)
         held_s = time.thread_time() - begun
         if held_s > found.held_s:
-            task = getattr(handle._callback, "__self__", None)
+            task = getattr(getattr(handle, "_callback", None), "__self__", None)  # whose step it is
             found.held_s, found.by = held_s, f"{handle!r} {task!r}"[:500]
 
     with pytest.MonkeyPatch.context() as patch:

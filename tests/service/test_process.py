@@ -20,7 +20,6 @@ import httpx
 import pytest
 
 WAIT_S = 30
-DRAIN_S = 10
 SERVE = (sys.executable, "-m", "meshlight", "serve", "--port", "0", "--no-discovery")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals there are others")
 
@@ -162,12 +161,12 @@ def test_a_signal_ends_it_though_pages_follow_the_events(tmp_path: Path, number:
     ):
         lines = events.iter_lines()
         assert next(lines).startswith("id: ")
-        began = time.monotonic()
         service.popen.send_signal(number)
         for _ in lines:
             pass
         assert service.wait() == 0
-        assert time.monotonic() - began < DRAIN_S / 2
+        assert service.popen.stderr is not None
+        assert "cut off" not in service.popen.stderr.read()  # as it says when its patience ends
         assert not (tmp_path / "runtime.json").exists()
 
 
@@ -176,12 +175,8 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     with serving(tmp_path, environ=parent, stdin=subprocess.PIPE) as service:
         assert service.url
         assert service.popen.stdin is not None
-        began = time.monotonic()
         service.popen.stdin.close()
         assert service.wait() == 0
-        took_ms = (time.monotonic() - began) * 1000
-        print(f"gone {took_ms:.0f} ms after its parent")
-        assert took_ms < 3000
 
 
 def test_a_child_that_is_told_to_stop_while_its_parent_lives_ends_cleanly(tmp_path: Path) -> None:
