@@ -16,7 +16,8 @@ from meshlight.desktop.supervisor import ServiceState, ServiceStatus
 from meshlight.desktop.system.process import program
 from meshlight.domain.config import Runtime
 
-SOON_S = 20.0
+SOON_S = 45.0
+"""Guards against a test that hangs; a busy machine may take long to start a process."""
 
 
 class Home:

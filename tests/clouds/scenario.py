@@ -21,7 +21,7 @@ class Mock:
 
     async def request_log(self, path: str) -> list[dict[str, Any]]:
         """Return what it received at a path, the oldest first."""
-        async with httpx.AsyncClient(verify=PLAIN, trust_env=False) as http:
+        async with httpx.AsyncClient(verify=PLAIN, trust_env=False, timeout=30.0) as http:
             answer = await http.get(
                 f"{self.url}/__aimock/journal", params={"path": path}, headers={"x-api-key": KEY}
             )

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,20 +20,22 @@ from meshlight.desktop.supervisor import (
     REPORT_SILENCE_S,
     SLEEP_GAP_S,
     Backoff,
+    ServiceStatus,
     SilenceTimer,
     Supervisor,
 )
 from meshlight.desktop.system.process import HOLDS_STDIN
 from meshlight.service.watchdog import Watchdog, answers, end_with
-from process_fixture import Home, Standings, is_alive, wait_until
+from process_fixture import SOON_S, Home, Standings, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the service is made to hang by a signal")
 
 HANGS = """
-import signal, sys
+import os, pathlib, signal, sys
 from meshlight.cli.entry import main
 
 def hang_here(*_):
+    pathlib.Path(os.environ["MESHLIGHT_HOME"], "hangs").touch()
     while True:
         pass
 
@@ -39,7 +43,7 @@ signal.signal(signal.SIGUSR1, hang_here)
 sys.argv[0] = "meshlight"
 main()
 """
-"""The service, whose loop never comes back from the signal."""
+"""The service, whose loop never comes back from the signal; a file shows that it is there."""
 AT_ONCE = Backoff(first_s=0.0, longest_s=0.0)
 SERVE = (sys.executable, "-P", "-c", HANGS, "serve", "--quiet", "--log-level", "warning")
 
@@ -70,12 +74,43 @@ def statuses() -> Standings:
 
 
 @pytest.fixture
-def supervisor(home: Home, time: Time, statuses: Standings) -> Iterator[Supervisor]:
+def report(time: Time, statuses: Standings) -> Callable[[ServiceStatus], None]:
+    """Take a status; while "running" is taken, as much time passes as makes a silence reportable."""
+
+    def take(status: ServiceStatus) -> None:
+        if status.state == "running":
+            time.now += REPORT_SILENCE_S + 1
+        statuses(status)
+
+    return take
+
+
+@pytest.fixture
+def supervisor(home: Home, time: Time, report: Callable[[ServiceStatus], None]) -> Iterator[Supervisor]:
     new_supervisor = Supervisor(
-        SERVE, home.runtime_file, statuses, environ=home.environ, backoff=AT_ONCE, clock=time, wall_clock=time
+        SERVE, home.runtime_file, report, environ=home.environ, backoff=AT_ONCE, clock=time, wall_clock=time
     )
     yield new_supervisor.start()
     new_supervisor.stop()
+
+
+@contextmanager
+def serving(
+    home: Home, *, stdin: int, environ: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the service by hand, wait until it runs, and kill it in the end."""
+    with subprocess.Popen(SERVE, stdin=stdin, env={**home.environ, **environ}) as service:
+        try:
+            wait_until(home.runtime_file.exists)
+            yield service
+        finally:
+            service.kill()
+
+
+def hang(home: Home, pid: int) -> None:
+    """Have the loop of a service hang, and return once it does."""
+    os.kill(pid, signal.SIGUSR1)
+    wait_until((home.folder / "hangs").exists)
 
 
 def test_a_service_that_hangs_is_shown_as_silent_and_then_ended_for_good_and_started_again(
@@ -83,8 +118,7 @@ def test_a_service_that_hangs_is_shown_as_silent_and_then_ended_for_good_and_sta
 ) -> None:
     statuses.until("running")
     stuck = home.runtime.pid
-    os.kill(stuck, signal.SIGUSR1)
-    time.now += REPORT_SILENCE_S + 1
+    hang(home, stuck)
     supervisor.check()
     silent = statuses.until("silent")
     assert "does not answer" in silent.text
@@ -99,11 +133,10 @@ def test_a_service_that_hangs_is_shown_as_silent_and_then_ended_for_good_and_sta
 
 
 def test_a_service_that_was_only_busy_is_shown_as_running_again(
-    home: Home, time: Time, statuses: Standings, supervisor: Supervisor
+    home: Home, statuses: Standings, supervisor: Supervisor
 ) -> None:
     first = statuses.until("running")
     os.kill(home.runtime.pid, signal.SIGSTOP)
-    time.now += REPORT_SILENCE_S + 1
     supervisor.check()
     statuses.until("silent")
     os.kill(home.runtime.pid, signal.SIGCONT)
@@ -111,12 +144,11 @@ def test_a_service_that_was_only_busy_is_shown_as_running_again(
 
 
 def test_restart_is_heard_while_the_service_hangs(
-    home: Home, time: Time, statuses: Standings, supervisor: Supervisor
+    home: Home, statuses: Standings, supervisor: Supervisor
 ) -> None:
     statuses.until("running")
     stuck = home.runtime.pid
-    os.kill(stuck, signal.SIGUSR1)
-    time.now += REPORT_SILENCE_S + 1
+    hang(home, stuck)
     supervisor.check()
     statuses.until("silent")
     supervisor.restart()
@@ -125,34 +157,27 @@ def test_restart_is_heard_while_the_service_hangs(
 
 
 def test_a_service_of_somebody_else_that_hangs_is_told_of_and_left_alone(
-    home: Home, time: Time, statuses: Standings
+    home: Home, time: Time, statuses: Standings, report: Callable[[ServiceStatus], None]
 ) -> None:
-    with subprocess.Popen(SERVE, stdin=subprocess.DEVNULL, env=home.environ) as service:
-        wait_until(home.runtime_file.exists)
+    with serving(home, stdin=subprocess.DEVNULL) as service:
         supervisor = Supervisor(
-            SERVE, home.runtime_file, statuses, environ=home.environ, clock=time, wall_clock=time
+            SERVE, home.runtime_file, report, environ=home.environ, clock=time, wall_clock=time
         ).start()
         statuses.until("running")
-        service.send_signal(signal.SIGUSR1)
-        time.now += REPORT_SILENCE_S + 1
+        hang(home, service.pid)
         supervisor.check()
         silent = statuses.until("silent")
         assert (silent.is_ours, silent.fix) == (False, "End it where it was started.")
-        assert service.poll() is None
         supervisor.stop()
         assert service.poll() is None
-        service.kill()
 
 
 def test_a_service_whose_loop_hangs_ends_when_its_parent_does_and_its_log_shows_where(home: Home) -> None:
-    with subprocess.Popen(
-        SERVE, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**home.environ, **HOLDS_STDIN}
-    ) as service:
-        wait_until(home.runtime_file.exists)
-        service.send_signal(signal.SIGUSR1)
+    with serving(home, stdin=subprocess.PIPE, environ=HOLDS_STDIN) as service:
+        hang(home, service.pid)
         assert service.stdin is not None
         service.stdin.close()
-        assert service.wait(20) == 1
+        assert service.wait(SOON_S) == 1
     log = (home.folder / "meshlight.log").read_text()
     assert "The event loop hangs" in log
     assert "in hang_here" in log
@@ -217,10 +242,16 @@ def test_a_hang_that_lets_no_other_thread_run_is_written_to_the_log_too(tmp_path
     watchdog = Watchdog(loop, log, beat_s=0.01, stuck_s=0.1)
     watchdog.start()
     wait_until(log.exists)
-    ctypes.PyDLL(None).usleep(300_000)  # a PyDLL's functions hold the interpreter
+    name = "test_a_hang_that_lets_no_other_thread_run"
+    is_written = ["sh", "-c", f'until grep -q {name} "$0"; do sleep 0.02; done', str(log)]
+    with subprocess.Popen(is_written) as reader:
+        try:
+            ctypes.PyDLL(None).waitpid(reader.pid, None, 0)  # a PyDLL's functions hold the interpreter
+        finally:
+            reader.kill()
     watchdog.stop()
     loop.close()
-    assert "test_a_hang_that_lets_no_other_thread_run" in log.read_text()
+    assert name in log.read_text()
 
 
 def test_silence_is_told_soon_and_counts_as_a_hang_after_half_a_minute() -> None:

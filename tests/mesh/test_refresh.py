@@ -13,6 +13,7 @@ from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.simulator.engine import SimulatedEngine
+from stopwatch import Stopwatch
 
 
 class Ward(FakeBackends):
@@ -174,16 +175,16 @@ async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_hal
         refresher = Refresher(registry, prober, fake.publisher, Ward().look)
         for engine in engines:
             registry.put(backend(engine.name, url=engine.url))
-        began = monotonic()
+        stopwatch = Stopwatch()
         refresher.start()
         over = await refresher.wait()
-        took_s = monotonic() - began
+        took_s = stopwatch.elapsed_s
         assert over.done == 50
         states = {name: node.health.state for name, node in registry.snapshot.nodes.items()}
         assert [name for name, state in states.items() if state != "healthy"] == [f"e{n}" for n in range(10)]
         assert took_s < 2.5
-        since = [registry.node(f"e{n}").health.since - began for n in range(10, 50)]
-        assert max(since) < 1.5, "those that answer do not wait for those that hang"
+        since = [registry.node(f"e{n}").health.since for n in range(50)]
+        assert max(since[10:]) < min(since[:10]), "those that answer do not wait for those that hang"
         await prober.close()
         connections.close()
 

@@ -164,7 +164,7 @@ class Machine:
         *,
         host: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
     ) -> httpx.AsyncClient:
         """Return a client whose requests leave from this machine: to itself, or to `host`; https with `tls`."""
         name = f"[{host}]" if ":" in host else host

@@ -16,6 +16,7 @@ import pytest
 
 from meshlight.api_client.client import ApiClient
 from meshlight.domain.api_types import BackendView, SnapshotView
+from stopwatch import Stopwatch
 
 STARTS_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
@@ -32,11 +33,11 @@ class Said:
 
 @dataclass(frozen=True)
 class Served:
-    """A service that runs in `home`; `started` is the monotonic instant at which its process was."""
+    """A service that runs in `home`; `since_start` counts from the start of its process."""
 
     process: subprocess.Popen[bytes]
     home: Path
-    started: float
+    since_start: Stopwatch
     mesh: ApiClient
 
     @property
@@ -102,7 +103,7 @@ class Served:
 def serving(home: Path, *options: str) -> Iterator[Served]:
     """Run `meshlight serve` on a free port with its files in `home`; it ends with the block."""
     home.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    since_start = Stopwatch()
     with (home / "stderr.txt").open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "meshlight", "serve", "--port", "0", *options],
@@ -111,10 +112,11 @@ def serving(home: Path, *options: str) -> Iterator[Served]:
             stderr=sink,
             env=_environment(home),
         )
+    since_start.follow(process.pid)
     try:
         _wait_for_runtime_file(process, home)
         with ApiClient.connect(home / "runtime.json") as mesh:
-            yield Served(process, home, started, mesh)
+            yield Served(process, home, since_start, mesh)
     finally:
         process.terminate()  # and not kill: what coverage counted in it is written at its end
         try:

@@ -33,9 +33,12 @@ def test_llama_server_refuses_connections_when_killed_and_answers_again_on_the_s
     with running_llama(model_file, "tiny-b", port=port) as first:
         first.kill()
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{first.url}/health", trust_env=False)
+            httpx.get(f"{first.url}/health", trust_env=False, timeout=30.0)
     with running_llama(model_file, "tiny-b", port=port) as second:
-        assert httpx.get(f"{second.url}/v1/models", trust_env=False).json()["data"][0]["id"] == "tiny-b"
+        assert (
+            httpx.get(f"{second.url}/v1/models", trust_env=False, timeout=30.0).json()["data"][0]["id"]
+            == "tiny-b"
+        )
 
 
 def test_llama_server_with_a_key_wants_it(tmp_path_factory: pytest.TempPathFactory, llama: Engine) -> None:
@@ -43,8 +46,12 @@ def test_llama_server_with_a_key_wants_it(tmp_path_factory: pytest.TempPathFacto
     model_file = write_gguf(tmp_path_factory.mktemp("key") / "tiny-c.gguf", "tiny-c")
     with running_llama(model_file, "tiny-c", key="its-own-key") as engine:
         ask = f"{engine.url}/v1/embeddings"
-        refused = httpx.post(ask, json={"input": "a"}, trust_env=False)
+        refused = httpx.post(ask, json={"input": "a"}, trust_env=False, timeout=30.0)
         allowed = httpx.post(
-            ask, json={"input": "a"}, headers={"authorization": "Bearer its-own-key"}, trust_env=False
+            ask,
+            json={"input": "a"},
+            headers={"authorization": "Bearer its-own-key"},
+            trust_env=False,
+            timeout=30.0,
         )
     assert (refused.status_code, allowed.status_code) == (401, 200)

@@ -108,7 +108,7 @@ async def test_a_burst_of_endless_streams_is_spread_evenly(tmp_path: Path, four:
         for stream in await asyncio.gather(*burst):
             streams.push_async_callback(stream.close)
             await anext(aiter(stream))
-        async with httpx.AsyncClient(trust_env=False) as direct:
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as direct:
             busy = {place.name: await busy_slots(place.engine, direct) for place in four}
         assert busy.pop("south") == 0
         assert sum(busy.values()) == 9
@@ -145,7 +145,7 @@ async def test_no_client_of_thirty_sees_an_engine_die(
             assert "doomed" in {backend for backend, _ in answered}
             # As many as all three have slots: fewer may all go to the two that have been the fastest.
             under_way = [asyncio.create_task(ask(300)) for _ in range(12)]
-            async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False) as direct:
+            async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False, timeout=30.0) as direct:
                 while not await busy_slots(doomed, direct):  # each look is an awaited round trip to it
                     pass
             doomed.kill()
@@ -267,7 +267,7 @@ async def test_a_router_of_many_models_shows_their_names_and_nothing_of_their_fi
     tmp_path: Path, models: Path
 ) -> None:
     with router_llama(models) as router:
-        async with httpx.AsyncClient(trust_env=False) as direct:
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as direct:
             answered = (await direct.get(f"{router.url}/v1/models")).text
         assert "east.gguf" in answered, "the engine itself shows its files: that is what this test is about"
         async with (

@@ -49,7 +49,8 @@ def longest() -> Iterator[LongestCallback]:
         run(handle)
         held_s = time.thread_time() - begun
         if held_s > found.held_s:
-            found.held_s, found.by = held_s, repr(handle)[:500]
+            task = getattr(getattr(handle, "_callback", None), "__self__", None)  # whose step it is
+            found.held_s, found.by = held_s, f"{handle!r} {task!r}"[:500]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events.Handle, "_run", timed)

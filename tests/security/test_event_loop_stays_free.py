@@ -307,13 +307,16 @@ def test_a_list_of_models_holds_nobody_up(shape: str, attacked_node: AttackedNod
     attacked_node.backend.list = LISTS[shape]
     try:
         with attacked_node.free():
-            assert attacked_node.ask("/mesh/refresh", b"{}")[0] < 500
+            assert attacked_node.ask("/mesh/refresh?wait=true", b"{}")[0] < 500
             attacked_node.ask("/v1/chat/completions", named(b"m1" * 200))
             attacked_node.ask("/v1/models", None, "GET")
+            attacked_node.ask("/v1/models", None, "GET", {"anthropic-version": "2023-06-01"})
+            attacked_node.ask("/v1beta/models", None, "GET")
             attacked_node.ask("/api/tags", None, "GET")
+            attacked_node.ask("/api/ps", None, "GET")
     finally:
         attacked_node.backend.list = LIST
-        attacked_node.ask("/mesh/refresh", b"{}")
+        attacked_node.ask("/mesh/refresh?wait=true", b"{}")
 
 
 @pytest.mark.parametrize("shape", ["empty lists", "as many as are taken", "one text", "escapes"])

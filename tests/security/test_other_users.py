@@ -187,7 +187,9 @@ def test_what_a_browser_is_started_with_tells_a_stranger_nothing_and_brings_its_
 
         action = html.unescape(re.findall(r'action="([^"]+)"', page.read_text())[0])
         assert action == f"{url}/mesh/session/enter"
-        reply = httpx.post(action, data={"code": code}, headers={"origin": "null"}, trust_env=False)
+        reply = httpx.post(
+            action, data={"code": code}, headers={"origin": "null"}, trust_env=False, timeout=30.0
+        )
         assert (reply.status_code, reply.headers["location"]) == (303, "/")
         assert not page.exists()
 
@@ -298,7 +300,9 @@ def test_the_node_s_id_is_the_same_after_a_restart_and_with_another_key(home: Pa
     for key in (KEY, KEY, f"{KEY}-2"):
         with serving(home, environ={"MESHLIGHT_KEY": key}) as service:
             headers = {"authorization": f"Bearer {key}"}
-            snapshot = httpx.get(f"{service.url}/mesh/snapshot", headers=headers, trust_env=False).json()
+            snapshot = httpx.get(
+                f"{service.url}/mesh/snapshot", headers=headers, trust_env=False, timeout=30.0
+            ).json()
             ids.add(snapshot["router"]["node_id"])
             assert service.stop() == 0
     assert len(ids) == 1

@@ -8,8 +8,10 @@ import pytest
 
 from meshlight.gateway.server.limits import Limits
 from security.wire import KEY, LOOPS, Echo, Gateway, drip, read_all, running
+from stopwatch import Stopwatch
 
-SHORT = Limits(header_s=0.3, body_idle_s=0.3, keep_alive_s=0.3, linger_s=0.3)
+SHORT = Limits(header_s=0.3, body_idle_s=1.0, keep_alive_s=1.0, linger_s=0.3)
+"""A client that sends in time has a second at least, as it may get no processor for some tenths of one."""
 SOON_S = 2.0
 
 
@@ -25,29 +27,31 @@ def head(gateway: Gateway, length: int = 0) -> bytes:
 
 
 def test_a_head_that_comes_byte_by_byte_is_cut_off(hasty: Gateway, echo: Echo) -> None:
-    started = time.monotonic()
+    started, stopwatch = time.monotonic(), Stopwatch()
     with hasty.connect() as sock:
         text = drip(sock, head(hasty)[:-2] + b"X-A: " + b"a" * 1000, 0.02)
 
     assert text.startswith(b"HTTP/1.1 408 ")
-    assert 0.25 < time.monotonic() - started < SOON_S
+    assert time.monotonic() - started > 0.25
+    assert stopwatch.elapsed_s < SOON_S
     assert echo.asked == []
 
 
 def test_line_ends_before_a_request_win_no_time(hasty: Gateway) -> None:
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     with hasty.connect() as sock:
         text = drip(sock, b"\r\n" * 1000, 0.02)
 
     assert text == b""
-    assert time.monotonic() - started < SOON_S
+    assert stopwatch.elapsed_s < SOON_S
 
 
 def test_a_connection_that_says_nothing_is_closed(hasty: Gateway) -> None:
-    started = time.monotonic()
+    started, stopwatch = time.monotonic(), Stopwatch()
     with hasty.connect() as sock:
         assert read_all(sock) == b""
-    assert 0.25 < time.monotonic() - started < SOON_S
+    assert time.monotonic() - started > 0.25
+    assert stopwatch.elapsed_s < SOON_S
 
 
 def test_the_deadline_holds_for_each_request_of_a_connection(hasty: Gateway) -> None:
@@ -80,18 +84,18 @@ def test_a_body_that_comes_slowly_but_comes_is_waited_for(hasty: Gateway, echo: 
         sock.sendall(head(hasty, 40))
         for _ in range(40):
             sock.sendall(b"x")
-            select.select([sock], [], [], 0.02)
+            select.select([sock], [], [], 0.03)
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert time.monotonic() - started > SHORT.body_idle_s
     assert echo.asked[0]["size"] == 40
 
 
 def test_a_refused_client_that_never_stops_sending_is_cut_off(hasty: Gateway) -> None:
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     with hasty.connect() as sock:
         sock.sendall(b"\x00")
         text = b""
-        while time.monotonic() - started < SOON_S:
+        while stopwatch.elapsed_s < SOON_S:
             try:
                 sock.sendall(b"x" * 1000)
                 if select.select([sock], [], [], 0.01)[0]:
@@ -99,4 +103,4 @@ def test_a_refused_client_that_never_stops_sending_is_cut_off(hasty: Gateway) ->
             except OSError:
                 break
     assert text.startswith(b"HTTP/1.1 400 ")
-    assert time.monotonic() - started < SOON_S
+    assert stopwatch.elapsed_s < SOON_S

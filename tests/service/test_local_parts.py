@@ -335,5 +335,6 @@ def _models(home: Home) -> list[str]:
         f"http://127.0.0.1:{home.port}/v1/models",
         headers={"authorization": f"Bearer {key}"},
         trust_env=False,
+        timeout=30.0,
     )
     return [model["id"] for model in answer.json()["data"]]

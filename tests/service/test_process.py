@@ -20,7 +20,6 @@ import httpx
 import pytest
 
 WAIT_S = 30
-DRAIN_S = 10
 SERVE = (sys.executable, "-m", "meshlight", "serve", "--port", "0", "--no-discovery")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals there are others")
 
@@ -69,7 +68,9 @@ class Process:
         """A client with the local key."""
         url = self.url
         key = (self.home / "local.key").read_text().strip()
-        return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, trust_env=False)
+        return httpx.Client(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=WAIT_S
+        )
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def test_the_runtime_file_leads_to_the_service_that_wrote_it_and_goes_with_it(tm
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         runtime = service.runtime
         assert (runtime["url"], runtime["pid"]) == (service.url, service.popen.pid)
-        alive = httpx.get(f"{service.url}/healthz", trust_env=False).json()
+        alive = httpx.get(f"{service.url}/healthz", trust_env=False, timeout=WAIT_S).json()
         assert (alive["status"], alive["service"], "instance" in alive) == ("ok", "meshlight", False)
         assert http_.get("/mesh/snapshot").status_code == 200
         assert stat.S_IMODE((tmp_path / "local.key").stat().st_mode) == 0o600
@@ -136,7 +137,7 @@ def test_the_runtime_file_comes_only_when_the_port_answers(tmp_path: Path) -> No
 
 
 def test_the_link_it_prints_opens_the_page_once(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, httpx.Client(trust_env=False) as browser:
+    with serving(tmp_path) as service, httpx.Client(trust_env=False, timeout=WAIT_S) as browser:
         link = service.link
         opened = browser.get(link)
         assert opened.status_code in {200, 302, 303}
@@ -146,9 +147,9 @@ def test_the_link_it_prints_opens_the_page_once(tmp_path: Path) -> None:
         token = cookie.partition(";")[0]
         shown = browser.get(f"{service.url}/mesh/snapshot", headers={"cookie": token})
         assert shown.status_code == 200
-        again = httpx.get(link, trust_env=False)
+        again = httpx.get(link, trust_env=False, timeout=WAIT_S)
         assert "set-cookie" not in again.headers
-        assert httpx.get(f"{service.url}/mesh/snapshot", trust_env=False).status_code == 401
+        assert httpx.get(f"{service.url}/mesh/snapshot", trust_env=False, timeout=WAIT_S).status_code == 401
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -160,12 +161,12 @@ def test_a_signal_ends_it_though_pages_follow_the_events(tmp_path: Path, number:
     ):
         lines = events.iter_lines()
         assert next(lines).startswith("id: ")
-        began = time.monotonic()
         service.popen.send_signal(number)
         for _ in lines:
             pass
         assert service.wait() == 0
-        assert time.monotonic() - began < DRAIN_S / 2
+        assert service.popen.stderr is not None
+        assert "cut off" not in service.popen.stderr.read()  # as it says when its patience ends
         assert not (tmp_path / "runtime.json").exists()
 
 
@@ -174,12 +175,8 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     with serving(tmp_path, environ=parent, stdin=subprocess.PIPE) as service:
         assert service.url
         assert service.popen.stdin is not None
-        began = time.monotonic()
         service.popen.stdin.close()
         assert service.wait() == 0
-        took_ms = (time.monotonic() - began) * 1000
-        print(f"gone {took_ms:.0f} ms after its parent")
-        assert took_ms < 3000
 
 
 def test_a_child_that_is_told_to_stop_while_its_parent_lives_ends_cleanly(tmp_path: Path) -> None:
@@ -203,7 +200,7 @@ def test_the_second_start_says_where_the_first_is(tmp_path: Path) -> None:
             assert str(first.popen.pid) in said
             assert second.wait() == 3
         assert first.runtime["pid"] == first.popen.pid
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/healthz", trust_env=False, timeout=WAIT_S).status_code == 200
 
 
 class Stranger(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ def test_it_runs_until_it_is_stopped_and_stops_cleanly() -> None:
                 break
         found = re.search(r"Demo Ollama +(\S+)", "".join(lines))
         assert found is not None
-        assert httpx.get(found[1], trust_env=False).text == "Ollama is running"
+        assert httpx.get(found[1], trust_env=False, timeout=30.0).text == "Ollama is running"
         demo.send_signal(signal.SIGTERM)
         _, errors = demo.communicate(timeout=10)
         assert (demo.returncode, errors) == (0, "")

@@ -8,7 +8,7 @@ from meshlight.simulator.profile import Dialect
 
 
 async def post(engine: SimulatedEngine, path: str, body: object) -> tuple[int, object]:
-    async with httpx.AsyncClient(base_url=engine.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=engine.url, trust_env=False, timeout=30.0) as http:
         answer = await http.post(path, json=body)
         return answer.status_code, answer.json()
 

@@ -100,7 +100,10 @@ async def test_mlx_refuses_an_upload_without_length(http: httpx.AsyncClient) -> 
 
 
 async def test_lm_studio_has_anthropics_messages_too() -> None:
-    async with SimulatedEngine("lmstudio", models=["m"], key="k") as engine, httpx.AsyncClient() as http:
+    async with (
+        SimulatedEngine("lmstudio", models=["m"], key="k") as engine,
+        httpx.AsyncClient(timeout=30.0) as http,
+    ):
         body = {"model": "m", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
         answer = await http.post(
             f"{engine.url}/v1/messages", json=body, headers={"authorization": "Bearer k"}

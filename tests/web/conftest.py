@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from web.page_driver import CHROMIUM, FLAGS
+
+expect.set_options(timeout=30_000)
+"""Milliseconds; guards against a test that hangs, also on a busy machine."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -37,6 +37,7 @@ from web.fake_settings import NO_KEYRING, FakeSettings
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
 
+ASKED_WITHIN_S = 30.0
 WEB = Path(__file__).parents[2] / "web"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -81,6 +82,7 @@ class FakeService(LiveMesh):
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
+        self._was_asked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[asyncio.Task[Any]] = set()
@@ -108,6 +110,19 @@ class FakeService(LiveMesh):
     def url(self) -> str:
         """The address to open."""
         return f"http://127.0.0.1:{self.port}/"
+
+    async def until_asked(self, read: Callable[[], object], expected: object) -> None:
+        """Wait until what `read` returns of `asked` is this: the page may show a change before it has sent it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASKED_WITHIN_S):
+                while read() != expected:
+                    self._was_asked.clear()
+                    await self._was_asked.wait()
+        assert read() == expected, f"{read()} was asked, and not {expected}"
+
+    def _note(self, method: str, path: str, body: bytes) -> None:
+        self.asked.append((method, path, msgspec.json.decode(body) if body else None))
+        self._was_asked.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if task := asyncio.current_task():
@@ -152,7 +167,7 @@ class FakeService(LiveMesh):
                 writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
             )
         elif path == "/mesh/chat/completions":
-            self.asked.append((method, path, msgspec.json.decode(body)))
+            self._note(method, path, body)
             await self._chat(reader, writer)
             return False
         elif path == "/mesh/qr":
@@ -161,7 +176,7 @@ class FakeService(LiveMesh):
             if self.is_dumb:
                 await asyncio.Event().wait()
             status, data = await self._mesh(method, path, body, parse_qs(target.partition("?")[2]))
-            self.asked.append((method, path, msgspec.json.decode(body) if body else None))
+            self._note(method, path, body)
             self._answer(writer, status, msgspec.json.encode(data), "application/json")
         else:
             file = (WEB / (path.lstrip("/") or "index.html")).resolve()

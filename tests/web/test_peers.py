@@ -47,7 +47,9 @@ async def test_the_button_shows_this_machine_and_its_switches(browser: Browser) 
         await expect(page.locator("#p-link")).to_be_hidden()
         await page.get_by_role("switch", name="Find other machines").uncheck()
         await expect(page.get_by_role("switch", name="Find other machines")).not_to_be_checked()
-        assert sent(scenario) == [("", {"visible": False}), ("", {"browse": False})]
+        await scenario.until_asked(
+            lambda: sent(scenario), [("", {"visible": False}), ("", {"browse": False})]
+        )
 
 
 async def test_while_visible_a_link_with_the_key_of_this_machine_is_shown_as_a_picture(
@@ -140,7 +142,7 @@ async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Bro
         await page.get_by_role("button", name="No", exact=True).click()
         await expect(view).to_have_count(0)
         await expect(page.locator("#pairing-notice")).to_be_hidden()
-        assert sent(scenario, "POST") == [("/pairing/refuse", None)]
+        await scenario.until_asked(lambda: sent(scenario, "POST"), [("/pairing/refuse", None)])
 
 
 async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Browser) -> None:
@@ -206,13 +208,16 @@ async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_
         await bo.get_by_label("Requests at once").fill("2")
         await bo.get_by_role("switch", name="Pause").check()
         await expect(bo.get_by_role("switch", name="Pause")).to_be_checked()
-        assert sent(scenario) == [
-            (f"/{BO}", {"share_rings": ["machine", "cloud"]}),
-            (f"/{BO}", {"share_models": ["llama-3.2-3b", "qwen3-32b"]}),
-            (f"/{BO}", {"share_models": ["llama-3.2-3b"]}),
-            (f"/{BO}", {"max_in_flight": 2}),
-            (f"/{BO}", {"paused": True}),
-        ]
+        await scenario.until_asked(
+            lambda: sent(scenario),
+            [
+                (f"/{BO}", {"share_rings": ["machine", "cloud"]}),
+                (f"/{BO}", {"share_models": ["llama-3.2-3b", "qwen3-32b"]}),
+                (f"/{BO}", {"share_models": ["llama-3.2-3b"]}),
+                (f"/{BO}", {"max_in_flight": 2}),
+                (f"/{BO}", {"paused": True}),
+            ],
+        )
         scenario.become("peer-3", "unhealthy")
         await expect(bo.locator(".badge")).to_have_text("✕unhealthy")
         await expect(bo).to_contain_text("Is the server running?")
@@ -234,7 +239,7 @@ async def test_a_peer_may_load_and_unload_only_once_that_is_switched_on(browser:
         await expect(bo).to_contain_text("none while somebody else uses it")
         await manages.check()
         await expect(manages).to_be_checked()
-        assert sent(scenario) == [(f"/{BO}", {"may_manage": True})]
+        await scenario.until_asked(lambda: sent(scenario), [(f"/{BO}", {"may_manage": True})])
 
 
 async def test_unpairing_is_asked_twice(browser: Browser) -> None:

@@ -116,6 +116,7 @@ async def test_the_key_is_shown_when_asked_for_and_replaced_after_a_question(bro
         await expect(page.get_by_role("button", name="Keep it")).to_be_focused()
         assert service.settings.key == old
         await page.get_by_role("button", name="Replace", exact=True).click()
+        await expect(key).not_to_have_text("••••••••")
         await expect(key).to_have_text(service.settings.key)
         assert service.settings.key != old
 

@@ -331,8 +331,8 @@ class Supervisor:
 
     def _watch_external(self, runtime: Runtime) -> None:
         """Watch a service that was started elsewhere until it is gone; we never end it."""
-        self._report_running(runtime, is_ours=False)
         silence = SilenceTimer(self._clock, self._wall_clock)
+        self._report_running(runtime, is_ours=False)
         was_reported = False
         while True:
             message = self._wait(CHECK_SILENT_S if was_reported else CHECK_S)
@@ -386,8 +386,9 @@ class Supervisor:
         except OSError as error:
             self._handle_crash(0.0, f"The service can't be started: {error}.")
             return
+        silence = SilenceTimer(self._clock, self._wall_clock)
         try:
-            is_restart = self._await_ready(child) and self._watch(child)
+            is_restart = self._await_ready(child, silence) and self._watch(child, silence)
         finally:
             if child.is_alive:
                 child.end()
@@ -395,12 +396,13 @@ class Supervisor:
             return
         self._after_end(child, self._clock() - started_at)
 
-    def _await_ready(self, child: ServiceProcess) -> bool:
+    def _await_ready(self, child: ServiceProcess, silence: SilenceTimer) -> bool:
         """Wait until the child answers; False if it ended or took too long."""
         until = self._clock() + START_TIMEOUT_S
         while self._clock() < until:
             runtime = self._find()
             if runtime is not None:
+                silence.record_answer()
                 self._report_running(runtime, is_ours=True)
                 return True
             message = self._wait(POLL_S)
@@ -408,9 +410,8 @@ class Supervisor:
                 return False
         return False
 
-    def _watch(self, child: ServiceProcess) -> bool:
+    def _watch(self, child: ServiceProcess, silence: SilenceTimer) -> bool:
         """Watch a child that answers until it ends; True if the user requested a restart. Kills one that hangs."""
-        silence = SilenceTimer(self._clock, self._wall_clock)
         is_answering, was_reported = True, False
         while True:
             message = self._wait(CHECK_S if is_answering else CHECK_SILENT_S)

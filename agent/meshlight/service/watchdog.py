@@ -88,26 +88,28 @@ class Watchdog:
         self._thread.join(self._beat_s)
 
     def _watch(self) -> None:
-        with ExitStack() as armed:
-            self._arm(armed)
-            self._check(armed)
+        with ExitStack() as log:
+            try:
+                self._arm(log)
+                self._check(log)
+            finally:
+                faulthandler.cancel_dump_traceback_later()  # before its log is closed
 
-    def _arm(self, armed: ExitStack) -> None:
-        """Have the stacks written unless this is called again in time."""
+    def _arm(self, log: ExitStack) -> None:
+        """Have the stacks written unless this is called again in time; at no moment is nothing armed."""
         if sys.platform == "linux":
             with suppress(OSError):
-                log = self._log_file.open("a", encoding="utf-8")  # anew: the log may have been renamed
-                armed.close()
-                armed.callback(log.close)
-                faulthandler.dump_traceback_later(self._stuck_s, file=log)
-                armed.callback(faulthandler.cancel_dump_traceback_later)
+                new = self._log_file.open("a", encoding="utf-8")  # the log may have been renamed
+                faulthandler.dump_traceback_later(self._stuck_s, file=new)  # in place of the last one
+                log.close()
+                log.callback(new.close)
 
-    def _check(self, armed: ExitStack) -> None:
+    def _check(self, log: ExitStack) -> None:
         missed = 0
         answered = threading.Event()
         answered.set()
         while not self._stopped.wait(self._beat_s):
-            self._arm(armed)
+            self._arm(log)
             if answered.is_set():
                 missed = 0
                 answered.clear()

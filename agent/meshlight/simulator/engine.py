@@ -24,7 +24,7 @@ from meshlight.simulator.routes import answer, has_key
 
 DEFAULT_MODELS = ("llama-3.2-3b",)
 MESSAGES = "/v1/messages"
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class SimulatedEngine:

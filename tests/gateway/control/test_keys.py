@@ -69,8 +69,12 @@ async def test_after_a_replacement_the_old_key_and_other_pages_are_refused(
     node: Node, tmp_path: Path
 ) -> None:
     async with (
-        httpx.AsyncClient(base_url=node.url, headers={"origin": node.url}, trust_env=False) as mine,
-        httpx.AsyncClient(base_url=node.url, headers={"origin": node.url}, trust_env=False) as other,
+        httpx.AsyncClient(
+            base_url=node.url, headers={"origin": node.url}, trust_env=False, timeout=30.0
+        ) as mine,
+        httpx.AsyncClient(
+            base_url=node.url, headers={"origin": node.url}, trust_env=False, timeout=30.0
+        ) as other,
     ):
         for page in (mine, other):
             assert (await page.post("/mesh/session", json={"key": node.key})).status_code == 204

@@ -76,7 +76,7 @@ async def test_the_tray_is_told_at_once(node: Node, browser: httpx.AsyncClient) 
 async def test_no_other_page_or_program_can_ask_or_fetch_the_answer(
     node: Node, headers: dict[str, str]
 ) -> None:
-    async with httpx.AsyncClient(base_url=node.url, trust_env=False) as stranger:
+    async with httpx.AsyncClient(base_url=node.url, trust_env=False, timeout=30.0) as stranger:
         for path in (ASK, ANSWER):
             assert (await stranger.post(path, headers=headers)).status_code == 403
     assert (await node.http.get(ASK)).json()["code"] == ""
@@ -84,7 +84,7 @@ async def test_no_other_page_or_program_can_ask_or_fetch_the_answer(
 
 async def test_whoever_knows_the_code_alone_gets_nothing(node: Node, browser: httpx.AsyncClient) -> None:
     code = (await browser.post(ASK)).json()["code"]
-    async with httpx.AsyncClient(base_url=node.url, trust_env=False) as other:
+    async with httpx.AsyncClient(base_url=node.url, trust_env=False, timeout=30.0) as other:
         page = {"origin": node.url}
         assert (await other.post(f"{ASK}/allow", json={"code": code}, headers=page)).status_code == 401
         assert (await other.get(ASK)).status_code == 401

@@ -22,7 +22,7 @@ async def test_ollamas_own_answer_comes_through(tmp_path: Path, asked: str, fiel
     ):
         body = {field: asked, "verbose": True}
         shown = await node.http.post("/api/show", json=body)
-        async with httpx.AsyncClient(trust_env=False) as direct:
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as direct:
             own = await direct.post(f"{engine.url}/api/show", json={"verbose": True, "model": "gemma3:4b"})
         assert shown.content == own.content
         assert shown.json()["template"] == "{{ .Prompt }}"

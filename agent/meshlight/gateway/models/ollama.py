@@ -251,6 +251,7 @@ _CAPABILITY_NAMES = {
 """Capability of a model → Ollama's name for it; it has none for the others."""
 _REPORT_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "local", "ollama"})
 """Kinds that report whether a model calls tools: if they report capabilities without it, it does not."""
+_NO_DETAIL = ModelDetail()
 _NO_SIZES: Mapping[str, int] = {}
 _NONE_LOCAL: Mapping[str, Mapping[str, Any]] = {}
 _UNKNOWN = "unknown"
@@ -263,9 +264,12 @@ def tags(snapshot: Snapshot, started: int, sizes: Mapping[str, int] = _NO_SIZES)
     `sizes` are bytes on disk by model, where they are known.
     """
     entries = []
+    modified_at = moment(started)
     for name, (model, backends) in listed(snapshot).items():
         detail = _detail(snapshot, model, backends)
-        entry = _entry(name, model, detail) | {"modified_at": moment(started), "size": sizes.get(model, 0)}
+        entry = _entry(name, model, detail)
+        entry["modified_at"] = modified_at
+        entry["size"] = sizes.get(model, 0)
         if detail.capabilities:
             entry["capabilities"] = _capabilities(snapshot, backends, detail)
         entries.append(entry)
@@ -368,6 +372,8 @@ def _detail(snapshot: Snapshot, model: str, backends: tuple[str, ...]) -> ModelD
 
 def _merged(details: list[ModelDetail]) -> ModelDetail:
     """Return what applies to every route: the smallest context; for the rest, what the first one reports."""
+    if len(details) < 2:
+        return details[0] if details else _NO_DETAIL
     contexts = [detail.context for detail in details if detail.context]
     return ModelDetail(
         context=min(contexts, default=None),

@@ -16,8 +16,9 @@ _GENERATE: Operation = "gemini/generateContent"
 def anthropic_models(snapshot: Snapshot, created: int) -> bytes:
     """Return every model as `GET /v1/models` of Anthropic's API lists them; `created` in Unix seconds."""
     names = list(listed(snapshot))
+    created_at = moment(created)
     page = {
-        "data": [_anthropic(name, created) for name in names],
+        "data": [_anthropic(name, created_at) for name in names],
         "has_more": False,
         "first_id": names[0] if names else None,
         "last_id": names[-1] if names else None,
@@ -29,7 +30,7 @@ def anthropic_model(snapshot: Snapshot, name: str, created: int) -> bytes:
     """Return one model in Anthropic's shape; raises ModelNotFound."""
     if not resolve(snapshot, name)[1]:
         raise no_such_model(snapshot, name)
-    return msgspec.json.encode(_anthropic(name, created))
+    return msgspec.json.encode(_anthropic(name, moment(created)))
 
 
 def gemini_models(snapshot: Snapshot) -> bytes:
@@ -52,8 +53,8 @@ def gemini_model(snapshot: Snapshot, name: str) -> bytes:
     return msgspec.json.encode(_gemini(snapshot, name, model))
 
 
-def _anthropic(name: str, created: int) -> dict[str, str]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": moment(created)}
+def _anthropic(name: str, created_at: str) -> dict[str, str]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": created_at}
 
 
 def _speaks_gemini(snapshot: Snapshot, backends: tuple[str, ...]) -> bool:
