@@ -65,7 +65,7 @@ class RecordedAnswer:
     async def write(self, data: bytes) -> None:
         self.body += data
 
-    def offer(self, data: bytes) -> bool:  # noqa: ARG002 - a Sink
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - a Sink
         return False
 
     async def end(self, last: bytes = b"") -> None:

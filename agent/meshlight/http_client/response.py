@@ -10,10 +10,11 @@ from meshlight.domain.errors import UpstreamError
 from meshlight.http_client.known_heads import KnownHead
 
 Headers = Sequence[tuple[bytes, bytes]]
-Push = Callable[[bytes], bool]
-"""Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read."""
-PushChunk = Callable[[bytes, bytes], bool]
-"""The same with a whole chunk as it came, its size before it, and the piece of the body in it."""
+Push = Callable[[bytes, bytes], bool]
+"""Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read.
+
+The second argument is the same as it came, with its size before it, if that was one whole chunk; else it is empty.
+"""
 
 HIGH_WATER = 256 * 1024
 """Unread bytes above which reading from the server pauses."""
@@ -104,7 +105,7 @@ class Response:
         self._push: Push | None = None
         self.on_arrival: Callable[[], None] | None = None
         """Called instead of waking a `read` when something has arrived, or the end; for a reader that never waits."""
-        self.on_chunk: PushChunk | None = None
+        self.on_chunk: Push | None = None
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
 
@@ -171,13 +172,19 @@ class Response:
             raise RuntimeError("another read() is waiting already")
         waiter = self._waiter = source.loop.create_future()
         self._push = push
+        self.on_chunk = None if push is None else self._push_chunk
         try:
             await waiter
         except asyncio.CancelledError:
             self.abort()
             raise
         finally:
-            self._waiter = None
+            self._waiter = self._push = self.on_chunk = None
+
+    def _push_chunk(self, piece: bytes, chunk: bytes) -> bool:
+        """Pass on a chunk while a reader waits."""
+        waiter, push = self._waiter, self._push
+        return waiter is not None and push is not None and not waiter.done() and push(piece, chunk)
 
     # --- for the connection that feeds this response
 
@@ -197,7 +204,7 @@ class Response:
         pieces = self._pieces
         if self._push is not None and self._source is not None and pieces:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._push(data):
+            if self._push(data, b""):
                 pieces.clear()
                 if self.unread > HIGH_WATER:
                     self._source.resume()

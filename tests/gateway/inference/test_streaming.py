@@ -182,7 +182,7 @@ class Eager(Pieces):
 
     has_room = True
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - a Sink's
         if self.has_room:
             self.pieces.append(data)
             self.body += data

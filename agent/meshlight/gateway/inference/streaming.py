@@ -247,8 +247,8 @@ async def _pump(
     """Pass on all pieces but the last, and return that one; without a first `piece`, it is read first."""
     silence = SilenceTimer(idle_s, cancellation)
 
-    def push(data: bytes) -> bool:
-        if not sink.offer(data):
+    def push(data: bytes, chunk: bytes) -> bool:
+        if not sink.offer(data, chunk):
             return False
         tap.feed(data)
         silence.begin()
