@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -58,8 +58,8 @@ class Response:
         "_push",
         "_source",
         "_waiter",
+        "_headers",
         "first_byte_at",
-        "headers",
         "known",
         "length",
         "on_arrival",
@@ -69,9 +69,6 @@ class Response:
         "status",
         "unread",
     )
-
-    headers: list[tuple[bytes, bytes]]
-    """Names are lower-case; values are unchanged, without surrounding spaces."""
 
     def __init__(
         self,
@@ -89,8 +86,7 @@ class Response:
         """Its head, where that is one that was read before; `headers` need not be given then, but the length."""
         self.length = length
         self.status = status
-        if headers is not None:
-            self.headers = headers
+        self._headers = headers
         self.reused = reused
         """Whether the connection had carried an earlier exchange."""
         self.sent_at = sent_at
@@ -109,12 +105,15 @@ class Response:
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Make the headers of a known head when somebody reads them for the first time: nobody may."""
-        if name != "headers" or self.known is None:
-            raise AttributeError(name)
-        self.headers = self.known.headers(self.length)
-        return self.headers
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names are lower-case; values are unchanged, without surrounding spaces.
+
+        Those of a known head are made when somebody reads them for the first time: nobody may.
+        """
+        if self._headers is None:
+            self._headers = [] if self.known is None else self.known.headers(self.length)
+        return self._headers
 
     @property
     def is_complete(self) -> bool:
