@@ -39,11 +39,12 @@ from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import LaneConnection
+from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
-from meshlight.http_client.response import Response
+from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -472,7 +473,9 @@ class LaneRequest:
         cycle.offer(first)
         self._silence = SilenceTimer(trial.link.backend.idle_s, self)
         self._silence.begin()
-        response.on_chunk = self._chunk
+        way = cycle.chunk_way()
+        if way is not None:
+            response.on_chunk = _passing(*way, tap, self._silence)
 
     def _answer(self, response: Response, head: AnswerHead, body: bytes) -> None:
         """Pass on a whole answer whose head is like one that was sent before."""
@@ -481,15 +484,6 @@ class LaneRequest:
         relay.note_start(trial, response, body)
         self._cycle.answer(head.written(len(body), _why(trial)), body)
         relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
-
-    def _chunk(self, piece: bytes, chunk: bytes) -> bool:
-        """Pass on a piece, which came in a chunk of its own; False to have it read like any other."""
-        tap, silence = self._tap, self._silence
-        if tap is None or silence is None or not self._cycle.offer(piece, chunk):
-            return False
-        tap.feed(piece)
-        silence.begin()
-        return True
 
     def _next(self, response: Response, tap: UsageTap) -> None:
         if response.has_failed or not self._cycle.has_room:
@@ -579,6 +573,21 @@ class LaneRequest:
 
 
 Lane.make_request = LaneRequest
+
+
+def _passing(flow: FlowControl, write: Callable[[bytes], None], tap: UsageTap, silence: SilenceTimer) -> Push:
+    """Return what passes whole chunks on as they come, with as few steps as that can have."""
+    feed, begin = tap.feed, silence.begin
+
+    def push(piece: bytes, chunk: bytes) -> bool:
+        if flow.write_paused:
+            return False
+        write(chunk)
+        feed(piece)
+        begin()
+        return True
+
+    return push
 
 
 def _why(trial: RouteTrial) -> bytes:

@@ -184,7 +184,7 @@ class NamedCycle:
         """Send the head, and return it."""
         return self.cycle.start(status, self.renaming.head(headers))
 
-    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - it may have to change
+    def offer(self, data: bytes) -> bool:
         """Send a piece of the body, if there is room."""
         ready, held = self.renaming.piece(data)
         if ready and not self.cycle.offer(ready):
@@ -196,6 +196,9 @@ class NamedCycle:
         """Send the rest."""
         ready, held = self.renaming.piece(last)
         self.cycle.end(ready + held)
+
+    def chunk_way(self) -> None:
+        """None: a chunk may have to change."""
 
     def answer(self, head: bytes, body: bytes) -> None:
         """Never: see `can_answer`."""

@@ -231,6 +231,13 @@ class RequestCycle:
             transport.write(head + body)
         self._connection.completed(self)
 
+    def chunk_way(self) -> tuple[FlowControl, Callable[[bytes], None]] | None:
+        """Return what `offer` uses for whole chunks, until the client leaves: whether there is room, and what sends.
+
+        None where the body is not sent in chunks.
+        """
+        return (self._connection.flow, self._connection.transport.write) if self._chunked else None
+
     def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> bytes:
         """Build the head, which is returned; it is written with the first piece of the body, or soon without one."""
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
