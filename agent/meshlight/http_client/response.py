@@ -54,11 +54,11 @@ class Response:
 
     __slots__ = (
         "_error",
+        "_headers",
         "_pieces",
         "_push",
         "_source",
         "_waiter",
-        "_headers",
         "first_byte_at",
         "known",
         "length",

@@ -5,8 +5,8 @@ is there as a whole, its route follows from tables, and the backend speaks its p
 other road, on which nothing has been sent then. Without an idle connection, it is sent as soon as a new one is there.
 
 The rules are the relay's: it finds the route, reserves it, counts and learns. As soon as anything but a plain answer
-comes (no connection, an error, a silence of a second, a client that left or reads too slowly), the request goes on in a task, from
-where it is: there is no second set of rules for what can go wrong.
+comes (no connection, an error, a silence of a second, a client that left or reads too slowly), the request goes on in
+a task, from where it is: there is no second set of rules for what can go wrong.
 """
 
 from collections.abc import Callable, Mapping

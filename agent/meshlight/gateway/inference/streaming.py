@@ -27,7 +27,7 @@ _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 _HEAD = 2_048
 _TAIL = 8_192
-_FULL = _TAIL + _HEAD
+_FULL = _TAIL + 1_024
 _USAGE = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})')
 _COMPLETION = re.compile(
