@@ -65,7 +65,7 @@ class RecordedAnswer:
     async def write(self, data: bytes) -> None:
         self.body += data
 
-    def offer(self, data: bytes) -> bool:  # noqa: ARG002 - a Sink
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - a Sink
         return False
 
     async def end(self, last: bytes = b"") -> None:
@@ -91,6 +91,7 @@ class Rig:
         self.resolver = resolver
         self.tls: ssl.SSLContext | None = None
         """What connections to `https` addresses trust."""
+        self.connect_s = 0.2
         self.links = BackendConnections(MemorySettingsStore(), self._upstream, self._upstream)
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
@@ -153,7 +154,7 @@ class Rig:
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:  # noqa: ARG002
         return Upstream(
             address,
-            connect_timeout_s=0.2,
+            connect_timeout_s=self.connect_s,
             resolver=self.resolver,
             tls=self.tls if address.scheme == "https" else None,
         )

@@ -72,6 +72,14 @@ class TinCan:
         assert connection.is_usable
         self.told.append("opened")
 
+    def began(self, connection: Connection) -> None:
+        assert not connection.is_reused
+        self.told.append("began")
+
+    def answered(self, connection: Connection) -> None:
+        assert not connection.is_reused
+        self.told.append("answered")
+
     def released(self, connection: Connection) -> None:
         assert connection is self.connection
         self.told.append("rested")

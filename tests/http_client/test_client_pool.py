@@ -1,5 +1,9 @@
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
 from http_client.fake_connection import TinCan
-from meshlight.http_client.client import ConnectionPool
+from meshlight.http_client.client import SLOW_FIRST_RESPONSE_S, ConnectionPool
 from servers.byte_server import OK
 
 NOW = 1000.0
@@ -75,3 +79,73 @@ def test_closing_the_pool_closes_what_rests_and_what_comes_to_rest_later() -> No
     assert resting.transport.is_closed
     assert late.transport.is_closed
     assert pool.idle == 0
+
+
+class OneTimer:
+    """A loop with one timer, which goes off when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.due = 0.0
+        self.call: Callable[[], object] | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, wait_s: float, call: Callable[..., object], *args: object) -> "OneTimer":
+        assert self.call is None, "two timers"
+        self.due = self.now + wait_s
+        self.call = lambda: call(*args)
+        return self
+
+    def cancel(self) -> None:
+        self.call = None
+
+    def go_off(self) -> None:
+        call, self.call, self.now = self.call, None, self.due
+        assert call is not None
+        call()
+
+
+def new_connection(pool: ConnectionPool, loop: OneTimer) -> TinCan:
+    """Return a connection that has sent its first request."""
+    can = TinCan()
+    can.connection.loop = cast("asyncio.AbstractEventLoop", loop)
+    pool.began(can.connection)
+    return can
+
+
+def test_a_new_connection_that_is_late_has_one_idle_connection_closed_at_a_time() -> None:
+    pool, loop = ConnectionPool(2.0), OneTimer()
+    cans = [idle_connection(pool, NOW + place) for place in range(3)]
+    late = new_connection(pool, loop)
+    loop.go_off()
+    assert [can.transport.is_closed for can in cans] == [True, False, False]
+    loop.go_off()
+    assert [can.transport.is_closed for can in cans] == [True, True, False]
+    assert loop.now == 2 * SLOW_FIRST_RESPONSE_S
+    pool.answered(late.connection)
+    assert loop.call is None
+    assert pool.acquire(NOW + 2) is cans[2].connection
+
+
+def test_where_none_is_idle_the_next_ones_that_would_be_are_closed() -> None:
+    pool, loop = ConnectionPool(2.0), OneTimer()
+    for _ in range(3):
+        new_connection(pool, loop)
+    answered = new_connection(pool, loop)
+    loop.go_off()
+    pool.answered(answered.connection)
+    cans = [idle_connection(pool, NOW) for _ in range(4)]
+    assert [can.transport.is_closed for can in cans] == [True, True, True, False]
+
+
+def test_a_new_connection_that_is_answered_in_time_closes_none() -> None:
+    pool, loop = ConnectionPool(2.0), OneTimer()
+    can = idle_connection(pool, NOW)
+    pool.answered(new_connection(pool, loop).connection)
+    assert loop.call is None
+    slow = new_connection(pool, loop)
+    pool.answered(slow.connection)
+    assert not can.transport.is_closed
+    assert not idle_connection(pool, NOW).transport.is_closed

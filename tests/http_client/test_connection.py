@@ -172,7 +172,7 @@ def test_chunks_that_are_taken_as_they_come_are_the_same_stream(
     can.hear(CHUNKED)
     response = answer.result()
 
-    def take(whole: bytes, piece: bytes) -> bool:
+    def take(piece: bytes, whole: bytes) -> bool:
         assert chunk(piece) == whole
         if takes:
             taken.append(response.take() + piece)
@@ -270,7 +270,7 @@ def test_a_connection_serves_one_request_after_another() -> None:
         response = answer.result()
         assert response.reused == (place > 0)
         assert b"".join(drain(response)) == b"%d" % place
-    assert can.told == ["opened", "rested", "rested", "rested"]
+    assert can.told == ["opened", "began", "answered", "rested", "rested", "rested"]
 
 
 def test_an_answer_that_came_whole_no_longer_holds_the_connection() -> None:

@@ -176,6 +176,7 @@ def socket_path(url: str, platform: str = sys.platform) -> str:
     return path
 
 
+@lru_cache(4096)
 def forbid(ip: str) -> str | None:
     """Return why an IP address must not be connected to; None when it may be.
 
@@ -198,6 +199,7 @@ def forbid(ip: str) -> str | None:
     return "the broadcast address" if str(address) == "255.255.255.255" else None
 
 
+@lru_cache(4096)
 def plain_ip(ip: str) -> str:
     """Return the canonical form of an IP address: compressed, and IPv4 where IPv6 only wraps it."""
     return str(_unwrapped(ip_address(ip)))

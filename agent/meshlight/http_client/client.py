@@ -24,7 +24,9 @@ __all__ = ["Headers", "Reply", "Response", "Upstream"]
 CONNECT_SHARE = 0.9
 """The share of a fetch's time for connecting, so that "no connection" and "no answer" are told apart."""
 SLOW_FIRST_RESPONSE_S = 0.1
-"""After this time without a response, a new connection may be waiting for an idle one to be closed."""
+"""Each time it passes without a response, a new connection may be waiting for an idle one to be closed."""
+_SLACK_S = 0.005
+"""A timer may fire early by this much."""
 _REQUEST_LINES_MAX = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _PLAIN = bytes(byte for byte in range(256) if byte not in b"\r\n\0")
@@ -36,6 +38,10 @@ class SendCounter(Protocol):
     """Counts how often a request was sent, also where nothing came of it."""
 
     sends: int
+
+
+Opening = asyncio.Task[Connection]
+"""A connection that is being opened."""
 
 
 class SentRequest(Struct, frozen=True):
@@ -96,37 +102,41 @@ class Upstream:
         resend: bool = True,
         connect_timeout_s: float | None = None,
         counter: SendCounter | None = None,
-        sent: SentRequest | None = None,
+        sent: SentRequest | Opening | None = None,
     ) -> Response:
         """Send a request and return its response once the final head has arrived.
 
         `headers` must not contain `host`, `content-length`, `transfer-encoding` or `connection`: those are added
         here. When a pooled connection ends before any byte of the response, the request is sent once more on a new
         one; `fresh` forbids pooled connections, and `resend=False` the second attempt. Each one is counted in
-        `counter`. `sent` is the same request, if `send_at_once` has sent it already. The caller reads the response
-        to its end or aborts it. Cancelling closes the connection. Raises
-        BadRequest, ConnectError, ReadError or RemoteProtocolError.
+        `counter`. `sent` is the same request, if `send_at_once` has sent it already, or the connection that
+        `open_at_once` opens for it. The caller reads the response to its end or aborts it. Cancelling closes the
+        connection. Raises BadRequest, ConnectError, ReadError or RemoteProtocolError.
         """
         head = self._head(method, target, headers, body)
-        connection = sent.connection if sent else None if fresh else self._pool.acquire(monotonic())
+        connection, waiter = None, None
+        if isinstance(sent, SentRequest):
+            connection, waiter = sent.connection, sent.waiter
+        elif sent is not None:
+            connection = await _opened(sent)
+        elif not fresh:
+            connection = self._pool.acquire(monotonic())
         while True:
             if connection is None:
                 connection = await self._connector.connect(connect_timeout_s or self._connect_timeout_s)
-            waiter = sent.waiter if sent else connection.begin(head, body, bodiless=method == "HEAD")
-            sent = None
+            if waiter is None:
+                waiter = connection.begin(head, body, bodiless=method == "HEAD")
             if counter is not None:
                 counter.sends += 1
             try:
-                return (
-                    await waiter if connection.is_reused else await self._first_response(connection, waiter)
-                )
+                return await waiter
             except asyncio.CancelledError:
                 connection.abandon(waiter)
                 raise
             except ReadError as lost:
                 if lost.got_bytes or not lost.reused or not resend:
                     raise
-            connection = None  # it was closing already: once more, on a new one
+            connection = waiter = None  # it was closing already: once more, on a new one
 
     def send_at_once(self, start: bytes, body: bytes, waiter: Waiter) -> Connection | None:
         """Send a POST on a connection of the pool, and return that; None where there is none, so nothing was sent.
@@ -136,25 +146,19 @@ class Upstream:
         """
         connection = self._pool.acquire(monotonic())
         if connection is not None:
-            connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body)
+            post(connection, start, body, waiter)
         return connection
+
+    def open_at_once(self) -> Opening:
+        """Begin to open a connection for one request; ends as `Connector.connect` does.
+
+        Whoever begins it either sends on it with `post`, or passes it to `send`.
+        """
+        return asyncio.get_running_loop().create_task(self._connector.connect(self._connect_timeout_s))
 
     def start_of_post(self, target: str, headers: Headers) -> bytes:
         """Return the head of a POST up to the length of its body; raises BadRequest like `send`."""
         return self._head("POST", target, headers, b"").rpartition(b"content-length: ")[0]
-
-    async def _first_response(self, connection: Connection, waiter: asyncio.Future[Response]) -> Response:
-        """Await the first response on a new connection; while it is late, the pool has no idle connections.
-
-        Small servers use one thread per connection, also while it is idle (llama-server has slots + 2 threads and
-        closes idle connections after 5 s): a new connection is accepted, and then waits for our own idle ones.
-        """
-        timer = connection.loop.call_later(SLOW_FIRST_RESPONSE_S, self._pool.block_idle, connection)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
-            self._pool.unblock_idle(connection)
 
     async def fetch(
         self,
@@ -245,22 +249,51 @@ class Upstream:
         return line
 
 
+def post(connection: Connection, start: bytes, body: bytes, waiter: Waiter) -> None:
+    """Send a POST on a connection; `start` is from `Upstream.start_of_post`, and the response goes to `waiter`."""
+    connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body)
+
+
+async def _opened(opening: Opening) -> Connection:
+    """Wait for a connection; cancelling closes it."""
+    try:
+        if opening.done():
+            await asyncio.sleep(0)  # a cancellation that is due comes first
+        return await opening
+    except asyncio.CancelledError:
+        opening.add_done_callback(_give_up)
+        raise
+
+
+def _give_up(opening: Opening) -> None:
+    """Close a connection that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
+
+
 class ConnectionPool:
     """The connections to one backend; the last idle one is reused first, and none that was idle for too long.
 
     Servers close idle connections after a time of their own (llama.cpp after 5 s). Expiring them well before that
     makes it rare that a request is sent on a connection that is being closed.
+
+    Small servers use one thread per connection, also while it is idle (llama-server has slots + 2 threads and
+    closes idle connections after 5 s): a new connection is accepted, and then waits for our own idle ones. So each
+    new connection whose first response is late has an idle one closed, or the next one that becomes idle.
     """
 
-    __slots__ = ("_expiry_s", "_idle", "_is_closed", "_slow_connections", "heads", "open")
+    __slots__ = ("_expiry_s", "_first", "_idle", "_is_closed", "_late", "_timer", "heads", "open")
 
     def __init__(self, expiry_s: float) -> None:
         self.heads = KnownHeads()
         self.open = 0
         """The number of open connections, idle or busy."""
         self._expiry_s = expiry_s
-        self._slow_connections: set[Connection] = set()
-        """New connections whose first response is late; while there are any, no connection stays idle."""
+        self._first: dict[Connection, float] = {}
+        """New connections that wait for their first response, with since when, the oldest first."""
+        self._late: set[Connection] = set()
+        """Those of them for which a connection is to be closed as soon as it becomes idle."""
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._idle: deque[Connection] = deque()  # oldest first
 
@@ -286,22 +319,30 @@ class ConnectionPool:
         self._is_closed = True
         self._close_idle()
 
-    def block_idle(self, connection: Connection) -> None:
-        """Close all connections that become idle until `unblock_idle`: this one may wait for one of their threads."""
-        self._slow_connections.add(connection)
-        self._close_idle()
-
-    def unblock_idle(self, connection: Connection) -> None:
-        """Undo `block_idle`: the first response has arrived, or nobody waits for it any more."""
-        self._slow_connections.discard(connection)
-
     def opened(self, connection: Connection) -> None:  # noqa: ARG002  # ConnectionOwner's signature
         """Count a connection."""
         self.open += 1
 
+    def began(self, connection: Connection) -> None:
+        """Watch for how long a new connection waits for its first response."""
+        self._first[connection] = connection.loop.time()
+        if self._timer is None:
+            loop = connection.loop
+            self._timer = loop.call_later(SLOW_FIRST_RESPONSE_S, self._make_room, loop)
+
+    def answered(self, connection: Connection) -> None:
+        """Make no room for this one any more."""
+        self._first.pop(connection, None)
+        self._late.discard(connection)
+        if self._timer is not None and not self._first:
+            self._timer.cancel()
+            self._timer = None
+
     def released(self, connection: Connection) -> None:
         """Keep a connection for the next request, or close it."""
-        if self._is_closed or self._slow_connections:
+        if self._is_closed or self._late:
+            if self._late:
+                self._late.pop()
             connection.close()
             return
         idle = self._idle
@@ -314,6 +355,20 @@ class ConnectionPool:
         self.open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+
+    def _make_room(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close an idle connection for each new one that is late, and look again."""
+        now, first = loop.time(), self._first
+        late = [one for one, since in first.items() if now - since + _SLACK_S >= SLOW_FIRST_RESPONSE_S]
+        for connection in late:
+            del first[connection]
+            first[connection] = now
+            if self._idle:
+                self._idle.popleft().close()
+            else:
+                self._late.add(connection)
+        wait_s = next(iter(first.values())) + SLOW_FIRST_RESPONSE_S - now
+        self._timer = loop.call_later(wait_s, self._make_room, loop)
 
     def _close_idle(self) -> None:
         while self._idle:

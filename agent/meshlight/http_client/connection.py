@@ -42,6 +42,12 @@ class ConnectionOwner(Protocol):
     def opened(self, connection: "Connection") -> None:
         """The connection is open."""
 
+    def began(self, connection: "Connection") -> None:
+        """Its first request was sent."""
+
+    def answered(self, connection: "Connection") -> None:
+        """The head of its first response has come, or will not come."""
+
     def released(self, connection: "Connection") -> None:
         """An exchange ended cleanly; the connection can carry another."""
 
@@ -151,6 +157,8 @@ class Connection(asyncio.Protocol):
         self._is_chunked = self._at_chunk = False
         self._left = -1
         self._sent_at = monotonic()
+        if not self.is_reused:
+            self._owner.began(self)
         if len(body) <= ONE_WRITE_MAX:
             self._transport.write(head + body)
         else:
@@ -212,6 +220,8 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
+            if not self.is_reused:
+                self._owner.answered(self)
             if waiter.cancelled():
                 self.abort()
                 return
@@ -362,7 +372,7 @@ class Connection(asyncio.Protocol):
         size = _sizes.get(data[:end])
         if size and len(data) == end + 4 + size and data.endswith(b"\r\n"):
             piece = data[end + 2 : -2]
-            if response.on_chunk is not None and response.on_chunk(data, piece):
+            if response.on_chunk is not None and not response.unread and response.on_chunk(piece, data):
                 return b""
             response.feed(piece)
         else:
@@ -420,6 +430,8 @@ class Connection(asyncio.Protocol):
         self.is_usable = False
         self._failure = error
         self._is_busy = False
+        if not self.is_reused:
+            self._owner.answered(self)
         waiter, response = self._waiter, self._response
         self._waiter = self._response = None
         self._transport.abort()

@@ -230,10 +230,9 @@ class Connector:
 
 async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple[str, ...]:
     """Return the IP addresses of a name, best first, or the address itself; raises ConnectError (`name`)."""
-    try:
-        return (str(ip_address(host)),)
-    except ValueError:
-        pass  # it is a name
+    ip = _literal(host)
+    if ip is not None:
+        return (ip,)
     try:
         async with asyncio.timeout(timeout_s):
             return await resolver.resolve(host)
@@ -247,6 +246,15 @@ async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple
     except (OSError, UnicodeError) as error:
         text = f"The name {host} could not be looked up: {error}."
     raise ConnectError("name", text)
+
+
+@lru_cache(4096)
+def _literal(host: str) -> str | None:
+    """Return the IP address that a host is; None for a name."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None
 
 
 def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectError:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -10,10 +10,11 @@ from meshlight.domain.errors import UpstreamError
 from meshlight.http_client.known_heads import KnownHead
 
 Headers = Sequence[tuple[bytes, bytes]]
-Push = Callable[[bytes], bool]
-"""Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read."""
-PushChunk = Callable[[bytes, bytes], bool]
-"""The same with a whole chunk as it came, its size before it, and the piece of the body in it."""
+Push = Callable[[bytes, bytes], bool]
+"""Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read.
+
+The second argument is the same as it came, with its size before it, if that was one whole chunk; else it is empty.
+"""
 
 HIGH_WATER = 256 * 1024
 """Unread bytes above which reading from the server pauses."""
@@ -53,12 +54,12 @@ class Response:
 
     __slots__ = (
         "_error",
+        "_headers",
         "_pieces",
         "_push",
         "_source",
         "_waiter",
         "first_byte_at",
-        "headers",
         "known",
         "length",
         "on_arrival",
@@ -68,9 +69,6 @@ class Response:
         "status",
         "unread",
     )
-
-    headers: list[tuple[bytes, bytes]]
-    """Names are lower-case; values are unchanged, without surrounding spaces."""
 
     def __init__(
         self,
@@ -88,8 +86,7 @@ class Response:
         """Its head, where that is one that was read before; `headers` need not be given then, but the length."""
         self.length = length
         self.status = status
-        if headers is not None:
-            self.headers = headers
+        self._headers = headers
         self.reused = reused
         """Whether the connection had carried an earlier exchange."""
         self.sent_at = sent_at
@@ -104,16 +101,19 @@ class Response:
         self._push: Push | None = None
         self.on_arrival: Callable[[], None] | None = None
         """Called instead of waking a `read` when something has arrived, or the end; for a reader that never waits."""
-        self.on_chunk: PushChunk | None = None
+        self.on_chunk: Push | None = None
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Make the headers of a known head when somebody reads them for the first time: nobody may."""
-        if name != "headers" or self.known is None:
-            raise AttributeError(name)
-        self.headers = self.known.headers(self.length)
-        return self.headers
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names are lower-case; values are unchanged, without surrounding spaces.
+
+        Those of a known head are made when somebody reads them for the first time: nobody may.
+        """
+        if self._headers is None:
+            self._headers = [] if self.known is None else self.known.headers(self.length)
+        return self._headers
 
     @property
     def is_complete(self) -> bool:
@@ -171,13 +171,19 @@ class Response:
             raise RuntimeError("another read() is waiting already")
         waiter = self._waiter = source.loop.create_future()
         self._push = push
+        self.on_chunk = None if push is None else self._push_chunk
         try:
             await waiter
         except asyncio.CancelledError:
             self.abort()
             raise
         finally:
-            self._waiter = None
+            self._waiter = self._push = self.on_chunk = None
+
+    def _push_chunk(self, piece: bytes, chunk: bytes) -> bool:
+        """Pass on a chunk while a reader waits."""
+        waiter, push = self._waiter, self._push
+        return waiter is not None and push is not None and not waiter.done() and push(piece, chunk)
 
     # --- for the connection that feeds this response
 
@@ -197,7 +203,7 @@ class Response:
         pieces = self._pieces
         if self._push is not None and self._source is not None and pieces:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._push(data):
+            if self._push(data, b""):
                 pieces.clear()
                 if self.unread > HIGH_WATER:
                     self._source.resume()

@@ -5,8 +5,10 @@ import gc
 import json
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import count
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +27,7 @@ from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.server.limits import Limits
+from meshlight.http_client.connector import Resolver
 from meshlight.mesh.traffic import Symptoms
 from servers.byte_server import chunk
 
@@ -33,6 +36,7 @@ CHAT = "/v1/chat/completions"
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"a word of the answer"}}]}\n\n'
 JSON = b"content-type: application/json"
 GOOD = complete(ANSWER, JSON)
+CLOSING = complete(ANSWER, JSON, b"connection: close")
 LAST = chunk(b"")
 
 
@@ -759,6 +763,136 @@ async def test_a_fault_before_anything_was_sent_is_the_other_roads(
         assert b" 200 " in await client.ask()
         assert await settled(gateway, 2) == (2, 2, 0, 0)
     assert numbers(gateway) == (0, 0)
+
+
+class Names:
+    """Looks names up when the test lets it."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+
+    def __call__(self, _: str) -> list[str]:
+        self.may_answer.wait(WAIT_S)
+        return ["127.0.0.1"]
+
+
+@pytest.fixture
+def names(gateway: LocalGateway) -> Names:
+    names = Names()
+    gateway.rig.resolver = Resolver(names, count(step=100).__next__)  # it forgets at once
+    gateway.rig.connect_s = WAIT_S
+    return names
+
+
+async def opening(gateway: LocalGateway, client: Client, backend: RawBackend, names: Names) -> None:
+    """Have a request in the lane wait for its connection, after one that made the route known."""
+    gateway.rig.add(backend, url=backend.url.replace("127.0.0.1", "engine.test"))
+    names.may_answer.set()
+    await client.ask()
+    names.may_answer.clear()
+    client.send()
+    async with asyncio.timeout(WAIT_S):
+        while numbers(gateway) != (1, 0):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0)
+    assert connecting() == 1
+
+
+def connecting() -> int:
+    """Return how many connections are being opened."""
+    tasks = [task.get_coro() for task in asyncio.all_tasks()]
+    return sum("Connector.connect" in repr(coroutine) for coroutine in tasks)
+
+
+async def test_many_that_start_at_once_need_no_tasks(gateway: LocalGateway, client: Client) -> None:
+    others = [await Client(gateway).open() for _ in range(3)]
+    async with HeldEngine("a") as engine:
+        engine.says = GOOD
+        gateway.rig.add(engine)
+        await held_in_lane(gateway, client, engine)
+        for other in others:
+            other.send()
+        await engine.until_held(4)
+        assert engine.accepted == 4
+        engine.answer_all()
+        for one in (client, *others):
+            assert b" 200 " in (await one.answer())[0]
+            await one.close()
+        assert await settled(gateway, 5) == (5, 5, 0, 0)
+    assert numbers(gateway) == (4, 0)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_request_is_sent_when_its_connection_is_there(
+    gateway: LocalGateway, client: Client, names: Names, is_late: bool
+) -> None:
+    async with RawBackend("a", respond=responds(CLOSING)) as backend:
+        await opening(gateway, client, backend, names)
+        if is_late:
+            timers = gateway.rig.relay.timers
+            assert timers is not None
+            [wait] = timers.waits
+            wait.check()  # as after a second
+            await asyncio.sleep(0)
+        names.may_answer.set()
+        head, _ = await client.answer()
+        assert b" 200 " in head
+        assert b"\r\nx-meshlight-attempts: 1\r\n" in head
+        assert (backend.accepted, len(backend.posts)) == (2, 2)
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+    assert numbers(gateway) == (1, is_late)
+
+
+async def test_a_client_that_leaves_ends_the_connecting(
+    gateway: LocalGateway, client: Client, names: Names
+) -> None:
+    async with RawBackend("a", respond=responds(CLOSING)) as backend:
+        await opening(gateway, client, backend, names)
+        await client.close()
+        assert await settled(gateway, 2) == (2, 1, 0, 1)
+        await asyncio.sleep(0)
+        assert connecting() == 0
+        names.may_answer.set()
+        assert backend.accepted == 1
+    assert numbers(gateway) == (1, 1)
+
+
+async def test_a_backend_that_falls_is_not_connected_to(
+    gateway: LocalGateway, client: Client, names: Names
+) -> None:
+    async with (
+        RawBackend("a", respond=responds(CLOSING)) as backend,
+        RawBackend("b", respond=responds(GOOD)) as other,
+    ):
+        await opening(gateway, client, backend, names)
+        gateway.rig.add(other)
+        gateway.rig.registry.record_fact("a", Unreached(Reason("refused", "It is down.")))
+        head, _ = await client.answer()
+        assert b"\r\nx-meshlight-backend: b\r\nx-meshlight-attempts: 2\r\n" in head
+        assert connecting() == 0
+        names.may_answer.set()
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+        assert backend.accepted == 1
+    assert numbers(gateway) == (1, 1)
+
+
+@pytest.mark.parametrize("lane", [True, False])
+async def test_a_backend_that_refuses_connections_is_left_for_another_one(lane: bool) -> None:
+    async with (
+        running(None, Config(lane=lane)) as gateway,
+        RawBackend("b", respond=responds(GOOD)) as other,
+    ):
+        client = await Client(gateway).open()
+        async with RawBackend("a", respond=responds(CLOSING)) as backend:
+            for each in (backend, other):
+                gateway.rig.add(each)
+            assert b"\r\nx-meshlight-backend: a\r\n" in await client.ask()
+        head = await client.ask()
+        assert b"\r\nx-meshlight-backend: b\r\nx-meshlight-attempts: 2\r\n" in head
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+        await client.close()
+        assert gateway.rig.state("a") == ("unhealthy", "refused")
+        assert gateway.rig.prober.probed_soon == ["a"]
+        assert numbers(gateway) == (lane, lane)
 
 
 class Faulty(Symptoms):

@@ -56,7 +56,7 @@ async def test_wherever_an_answer_is_split_only_the_name_changes(
 ) -> None:
     answer = RecordedAnswer()
 
-    def offer(data: bytes) -> bool:
+    def offer(data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG001 - a Sink's
         answer.body += data if has_room else b""
         return has_room
 

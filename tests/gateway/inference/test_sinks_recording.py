@@ -24,7 +24,7 @@ class Client:
     async def write(self, data: bytes) -> None:
         self.got.append(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - a Sink's
         if self.has_room:
             self.got.append(data)
         return self.has_room

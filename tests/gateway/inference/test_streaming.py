@@ -182,9 +182,9 @@ class Eager(Pieces):
 
     has_room = True
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
         if self.has_room:
-            self.pieces.append(data)
+            self.pieces.append(chunk or data)
             self.body += data
         return self.has_room
 
@@ -212,3 +212,23 @@ async def test_a_sink_with_room_gets_each_piece_at_once_and_one_without_gets_it_
     await task
     assert sink.body.endswith(b"onetwothreefour")
     assert sink.is_whole
+
+
+async def test_a_chunk_that_comes_while_the_stream_waits_passes_as_it_came() -> None:
+    stream, sink = Stream(SSE), Eager()
+    task = asyncio.create_task(passing(stream, sink))
+    await sink.started.wait()
+    await asyncio.sleep(0)
+    take = stream.response.on_chunk
+    assert take is not None
+    assert take(b"one", b"3\r\none\r\n")
+    assert sink.pieces[-1] == b"3\r\none\r\n"
+    sink.has_room = False
+    assert not take(b"two", b"3\r\ntwo\r\n")
+    await stream.feed(b"two")
+    sink.has_room = True
+    stream.response.end()
+    stream.response.wake()
+    await task
+    assert sink.body.endswith(b"onetwo")
+    assert stream.response.on_chunk is None

@@ -72,7 +72,7 @@ class _MeasuringSink:
     async def write(self, data: bytes) -> None:
         self.offer(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - a Sink's
         self.pieces.append(self._clock())
         self.tap.feed(data)
         if len(self.body) < ANSWER_LIMIT:

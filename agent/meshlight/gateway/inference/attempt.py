@@ -48,7 +48,7 @@ from meshlight.gateway.translation.passthrough import without_own_state
 from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fields, without_fields
 from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
-from meshlight.http_client.client import Headers, Reply, Response, SentRequest, Upstream
+from meshlight.http_client.client import Headers, Opening, Reply, Response, SentRequest, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
 
 READ_OPERATIONS = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
@@ -96,9 +96,9 @@ class UpstreamRequest(Struct, frozen=True):
 
 
 class SentAttempt(Struct, frozen=True):
-    """An attempt whose request was sent already."""
+    """An attempt that has begun: its request was sent already, or the connection for it is being opened."""
 
-    request: SentRequest
+    request: SentRequest | Opening
     model_route: ModelRoute | None = None
     """Where to, if that is not the backend's own address."""
 

@@ -138,9 +138,9 @@ class _WatchingSink:
         self._read(data)
         await self._sink.write(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
         """Send a piece of the body now, if there is room."""
-        if not self._sink.offer(data):
+        if not self._sink.offer(data, chunk):
             return False
         self._read(data)
         return True

@@ -1,12 +1,12 @@
 """Answers ordinary requests at once, in the callbacks of the two connections, without a task.
 
 A request is ordinary when its head is one that the parser has read before (but for the length of the body), its body
-is there as a whole, its route follows from tables, and the backend speaks its protocol and has an idle connection.
-Everything else takes the other road, on which nothing has been sent then.
+is there as a whole, its route follows from tables, and the backend speaks its protocol. Everything else takes the
+other road, on which nothing has been sent then. Without an idle connection, it is sent as soon as a new one is there.
 
 The rules are the relay's: it finds the route, reserves it, counts and learns. As soon as anything but a plain answer
-comes (an error, a silence of a second, a client that left or reads too slowly), the request goes on in a task, from
-where it is: there is no second set of rules for what can go wrong.
+comes (no connection, an error, a silence of a second, a client that left or reads too slowly), the request goes on in
+a task, from where it is: there is no second set of rules for what can go wrong.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,11 +39,12 @@ from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import LaneConnection
+from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
-from meshlight.http_client.client import SentRequest
+from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
-from meshlight.http_client.response import Response
+from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -269,11 +270,12 @@ class Lane:
             upstream = route.upstream.send_at_once(route.start, sent, request)
         except Exception:  # noqa: BLE001 - the other road says what is wrong, be it a fault of ours
             return False
-        if upstream is None:
-            return False
         if route.model_route is not None:
             request.model_route = route.model_route
-        request.begin(relay.begin(inbound, found, link), upstream)
+        trial = relay.begin(inbound, found, link)
+        if upstream is None:
+            request.open(route, sent)
+        request.begin(trial, upstream)
         self.begun += 1
         return True
 
@@ -319,6 +321,7 @@ class LaneRequest:
         "_cycle",
         "_is_over",
         "_lane",
+        "_opening",
         "_relay",
         "_response",
         "_silence",
@@ -345,16 +348,24 @@ class LaneRequest:
         self._cycle = cycle
         self._connection = connection
         self.model_route: ModelRoute | None = None
+        self._opening: Opening | None = None
+        """The connection that is opened for it."""
         self._response: Response | None = None
         self._started: StartedResponse | None = None
         self._tap: UsageTap | None = None
         self._silence: SilenceTimer | None = None
         self._is_over = False
 
-    def begin(self, trial: RouteTrial, upstream: Connection) -> None:
-        """Wait for the first byte."""
+    def open(self, route: LaneRoute, body: bytes) -> None:
+        """Send the request as soon as there is a new connection."""
+        self._opening = opening = route.upstream.open_at_once()
+        opening.add_done_callback(partial(self._opened, route.start, body))
+
+    def begin(self, trial: RouteTrial, upstream: Connection | None) -> None:
+        """Wait for the first byte, which comes on `upstream`, if that is there already."""
         self._trial = trial
-        self._upstream = upstream
+        if upstream is not None:
+            self._upstream = upstream
         self._cycle.on_leave = self._go_on
         self._timers = timers = self._relay.timers or self._relay.first_timers()
         self._since = now = timers.loop.time()
@@ -364,6 +375,17 @@ class LaneRequest:
     def leaves(self) -> tuple[str, str] | None:
         """Where it waits, if it may leave when that falls."""
         return self._relay.leaves(self._trial)
+
+    def _opened(self, start: bytes, body: bytes, opening: Opening) -> None:
+        """Send the request; without a connection, leave it to a task, which finds out why there is none."""
+        if self._is_over:
+            return
+        if opening.cancelled() or opening.exception() is not None or not opening.result().is_usable:
+            self._go_on()
+            return
+        self._opening = None
+        self._upstream = opening.result()
+        post(self._upstream, start, body, self)
 
     # Called by the backend's connection.
 
@@ -451,7 +473,9 @@ class LaneRequest:
         cycle.offer(first)
         self._silence = SilenceTimer(trial.link.backend.idle_s, self)
         self._silence.begin()
-        response.on_chunk = self._chunk
+        way = cycle.chunk_way()
+        if way is not None:
+            response.on_chunk = _passing(*way, tap, self._silence)
 
     def _answer(self, response: Response, head: AnswerHead, body: bytes) -> None:
         """Pass on a whole answer whose head is like one that was sent before."""
@@ -460,17 +484,6 @@ class LaneRequest:
         relay.note_start(trial, response, body)
         self._cycle.answer(head.written(len(body), _why(trial)), body)
         relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
-
-    def _chunk(self, chunk: bytes, piece: bytes) -> bool:
-        """Pass on a piece as it came; False to have it read like any other."""
-        tap, silence, response = self._tap, self._silence, self._response
-        if tap is None or silence is None or response is None or response.unread:
-            return False
-        if not self._cycle.offer_chunk(chunk, piece):
-            return False
-        tap.feed(piece)
-        silence.begin()
-        return True
 
     def _next(self, response: Response, tap: UsageTap) -> None:
         if response.has_failed or not self._cycle.has_room:
@@ -499,7 +512,9 @@ class LaneRequest:
             return
         self._stop()
         response, sent = self._response, None
-        if self._tap is None:
+        if self._opening is not None:
+            sent = SentAttempt(self._opening, self.model_route)
+        elif self._tap is None:
             waiter = self._upstream.loop.create_future()
             sent = SentAttempt(SentRequest(self._upstream, waiter), self.model_route)
             if error is not None:
@@ -558,6 +573,21 @@ class LaneRequest:
 
 
 Lane.make_request = LaneRequest
+
+
+def _passing(flow: FlowControl, write: Callable[[bytes], None], tap: UsageTap, silence: SilenceTimer) -> Push:
+    """Return what passes whole chunks on as they come, with as few steps as that can have."""
+    feed, begin = tap.feed, silence.begin
+
+    def push(piece: bytes, chunk: bytes) -> bool:
+        if flow.write_paused:
+            return False
+        write(chunk)
+        feed(piece)
+        begin()
+        return True
+
+    return push
 
 
 def _why(trial: RouteTrial) -> bytes:

@@ -29,8 +29,11 @@ class Sink(Protocol):
     async def write(self, data: bytes) -> None:
         """Send a piece of the body; returns when there is room for more."""
 
-    def offer(self, data: bytes) -> bool:
-        """Send a piece of the body now, if there is room; on False the caller uses `write`."""
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
+        """Send a piece of the body now, if there is room; on False the caller uses `write`.
+
+        `chunk` is the same as one whole chunk in the usual form, where it came as that.
+        """
 
     async def end(self, last: bytes = b"") -> None:
         """Send the last piece: the answer is complete."""
@@ -39,12 +42,19 @@ class Sink(Protocol):
         """Give up: the answer can't be completed, and the client must see that."""
 
 
+class Offer(Protocol):
+    """A server's `Sink.offer`."""
+
+    def __call__(self, data: bytes, chunk: bytes = b"", /) -> bool:
+        """Send a piece now, if there is room."""
+
+
 class AsgiSink:
     """Sends to an ASGI server. An aborted answer stays unfinished: the server closes the connection."""
 
     __slots__ = ("_send", "offer")
 
-    def __init__(self, send: Send, offer: Callable[[bytes], bool]) -> None:
+    def __init__(self, send: Send, offer: Offer) -> None:
         self._send = send
         self.offer = offer
 
@@ -125,7 +135,7 @@ class NamedSink:
         if ready:
             await self._inner.write(ready)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:  # noqa: ARG002 - it may have to change
         """Send a piece of the body now, if there is room."""
         ready, held = self._renaming.piece(data)
         if ready and not self._inner.offer(ready):
@@ -175,18 +185,20 @@ class NamedCycle:
         return self.cycle.start(status, self.renaming.head(headers))
 
     def offer(self, data: bytes) -> bool:
-        """Send a piece of the body."""
-        ready, self.renaming.held = self.renaming.piece(data)
-        return not ready or self.cycle.offer(ready)
+        """Send a piece of the body, if there is room."""
+        ready, held = self.renaming.piece(data)
+        if ready and not self.cycle.offer(ready):
+            return False
+        self.renaming.held = held
+        return True
 
     def end(self, last: bytes) -> None:
         """Send the rest."""
         ready, held = self.renaming.piece(last)
         self.cycle.end(ready + held)
 
-    def offer_chunk(self, chunk: bytes, piece: bytes) -> bool:  # noqa: ARG002 - a RequestCycle's
-        """Have a chunk read like any other piece: it may have to change."""
-        return False
+    def chunk_way(self) -> None:
+        """None: a chunk may have to change."""
 
     def answer(self, head: bytes, body: bytes) -> None:
         """Never: see `can_answer`."""
@@ -217,9 +229,9 @@ class RecordingSink:
         self._record(data)
         await self._sink.write(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
         """Send a piece of the body now, if there is room."""
-        if not self._sink.offer(data):
+        if not self._sink.offer(data, chunk):
             return False
         self._record(data)
         return True

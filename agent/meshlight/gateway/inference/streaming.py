@@ -27,6 +27,7 @@ _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 _HEAD = 2_048
 _TAIL = 8_192
+_FULL = _TAIL + 1_024
 _USAGE = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})')
 _COMPLETION = re.compile(
@@ -99,19 +100,29 @@ class UsageTap:
 
     def feed(self, data: bytes) -> None:
         """Take note of a piece of the body."""
-        size, tail = len(data), self._tail
+        size = len(data)
         if self.total < _HEAD:
             self._head += data[: _HEAD - self.total]
-        tail.append(data)
-        self._size += size
         self.total += size
-        while self._size - len(tail[0]) >= _TAIL:
-            self._size -= len(tail.pop(0))
+        self._tail.append(data)
+        self._size += size
+        if self._size >= _FULL:
+            self._trim()
 
     def tail(self) -> bytes:
         """Return the last bytes that were passed on."""
         pieces = self._tail
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces))[-_TAIL:]
+
+    def _trim(self) -> None:
+        """Let go of what is before the last bytes: seldom, since each piece costs that much less."""
+        tail, left = self._tail, self._size
+        for number, piece in enumerate(tail):
+            if left - len(piece) < _TAIL:
+                del tail[:number]
+                break
+            left -= len(piece)
+        self._size = left
 
     def estimate(self) -> int:
         """Return about how many tokens a stream without `usage` had: engines send an event for each.
@@ -119,7 +130,8 @@ class UsageTap:
         The events are counted in the last bytes, and scaled to the whole answer; 0 for what is no event stream.
         """
         tail = self.tail()
-        events = tail.replace(b"\r\n", b"\n").count(b"\n\ndata:")
+        plain = tail.replace(b"\r\n", b"\n") if b"\r" in tail else tail
+        events = plain.count(b"\n\ndata:")
         # Neither the `[DONE]` nor the last event, which has the reason of the end, is a token.
         return max(round(events * self.total / len(tail)) - 2, 1) if events else 0
 
@@ -135,15 +147,17 @@ class UsageTap:
 
 
 def _read(text: bytes) -> tuple[int | None, int | None]:
-    end = len(text)
     found = None
     if (last := text.rfind(b'"usage')) != -1 and (both := _BOTH.match(text, last)) is not None:
         return int(both[1]), int(both[2])
-    while found is None and (end := text.rfind(b'"usage', 0, end)) != -1:  # the last one counts
-        found = _USAGE.match(text, end)
+    while last != -1 and found is None:  # the last one counts
+        found = _USAGE.match(text, last)
+        last = text.rfind(b'"usage', 0, last)
     if found is not None:
         start = found.end()
     else:  # Ollama has its counts beside the answer; it does not count a cached prompt
+        if text.rfind(b'eval_count"') == -1:
+            return None, None
         start = text.rfind(b'"prompt_eval_count"')
         start = text.rfind(b'"eval_count"') if start == -1 else start
     if start == -1:
@@ -247,8 +261,8 @@ async def _pump(
     """Pass on all pieces but the last, and return that one; without a first `piece`, it is read first."""
     silence = SilenceTimer(idle_s, cancellation)
 
-    def push(data: bytes) -> bool:
-        if not sink.offer(data):
+    def push(data: bytes, chunk: bytes) -> bool:
+        if not sink.offer(data, chunk):
             return False
         tap.feed(data)
         silence.begin()

@@ -81,12 +81,12 @@ class WaitingStream:
         else:
             await self._inner.write(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
         """Send a piece of the body now, if there is room."""
         if self._status:
             self._keep(data)
             return True
-        return self._inner.offer(data)
+        return self._inner.offer(data, chunk)
 
     async def end(self, last: bytes = b"") -> None:
         """Send the last piece."""

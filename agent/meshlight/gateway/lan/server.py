@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 class _LanProtocol(ClientConnection):
     """A connection of a known peer."""
 
-    has_key = True  # a paired one: any other is aborted
+    __slots__ = ("_identify", "_lane_of")
 
     def __init__(
         self, config: Config, server_state: GatewayState, identify: IdentifyPeer, lane_of: LaneOf | None
     ) -> None:
         super().__init__(config, server_state, {})
+        self.has_key = True  # a paired one: any other is aborted
         self._identify = identify
         self._lane_of = lane_of
 

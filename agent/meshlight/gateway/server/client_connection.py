@@ -8,7 +8,6 @@ import asyncio
 import socket
 import struct
 import sys
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
@@ -76,8 +75,34 @@ class ClientConnection(HttpToolsProtocol):
     One timer per connection: deadlines are moved by writing a number, and the timer checks it when it fires.
     """
 
+    __slots__ = (
+        "_ahead",
+        "_body_size",
+        "_deadline",
+        "_from_start",
+        "_has_encoding",
+        "_head_size",
+        "_heads",
+        "_held",
+        "_ignores_input",
+        "_is_upgrading",
+        "_lane",
+        "_method",
+        "_missing",
+        "_newest",
+        "_refusal",
+        "_running",
+        "_stage",
+        "_unparsed",
+        "_waiting",
+        "_wire_size",
+        "disconnect",
+        "guarded_app",
+        "has_key",
+        "limits",
+    )
+
     server_state: GatewayState
-    has_key = False
 
     def __init__(
         self,
@@ -87,11 +112,13 @@ class ClientConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.has_key = False
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
         self.disconnect = DisconnectListeners()
         self._running: RequestCycle | None = None
-        self._waiting: deque[RequestCycle] = deque()
+        self._waiting: list[RequestCycle] = []
+        """The requests behind it, the newest first."""
         self._newest: RequestCycle | None = None
         self._ahead = bytearray()
         self._stage = Stage.BETWEEN
@@ -404,7 +431,7 @@ class ClientConnection(HttpToolsProtocol):
         elif self._running is None:
             self._start(cycle)
         else:
-            self._waiting.appendleft(cycle)
+            self._waiting.insert(0, cycle)
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
@@ -494,7 +521,7 @@ class ClientConnection(HttpToolsProtocol):
                 else:
                     self.transport.close()
                 return
-            self._waiting.popleft()
+            del self._waiting[0]
         if unfinished:
             unfinished[-1].keep_alive = False
             self._deadline.lift()

@@ -78,6 +78,25 @@ class ServerState:
 class HttpToolsProtocol(asyncio.Protocol, ABC):
     """The state of one connection whose requests httptools parses."""
 
+    # With more than 30 attributes, each connection would have a dict of its own for them, of more than a kilobyte.
+    __slots__ = (
+        "app_state",
+        "client",
+        "config",
+        "connections",
+        "expect_100_continue",
+        "flow",
+        "headers",
+        "loop",
+        "parser",
+        "scheme",
+        "server",
+        "server_state",
+        "tasks",
+        "transport",
+        "url",
+    )
+
     transport: asyncio.Transport
     flow: FlowControl
     url: bytes

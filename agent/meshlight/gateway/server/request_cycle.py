@@ -187,11 +187,17 @@ class RequestCycle:
         else:
             raise RuntimeError(f"{message['type']} can't be sent now.")
 
-    def offer(self, body: bytes) -> bool:
-        """Send a piece of the body at once, if there is room; on False the caller uses `send`."""
+    def offer(self, body: bytes, chunk: bytes = b"") -> bool:
+        """Send a piece of the body at once, if there is room; on False the caller uses `send`.
+
+        `chunk` is the same in the usual form of a chunk, where it came as that: it is sent as it is.
+        """
         if self._connection.flow.write_paused or self.disconnected or self.is_complete or not self.is_started:
             return False
-        self._send_body(body, more=True)
+        if chunk and self._chunked and self._head is None:
+            self._connection.transport.write(chunk)
+        else:
+            self._send_body(body, more=True)
         return True
 
     # The same at once, for an answer that waits for nothing. Without `has_room`, it goes on in a task.
@@ -225,12 +231,12 @@ class RequestCycle:
             transport.write(head + body)
         self._connection.completed(self)
 
-    def offer_chunk(self, chunk: bytes, piece: bytes) -> bool:
-        """Send a piece of the body at once, if there is room; `chunk` is the same in the usual form of a chunk."""
-        if self._head is None and self._chunked and self.has_room and not self.is_complete:
-            self._connection.transport.write(chunk)
-            return True
-        return self.offer(piece)
+    def chunk_way(self) -> tuple[FlowControl, Callable[[bytes], None]] | None:
+        """Return what `offer` uses for whole chunks, until the client leaves: whether there is room, and what sends.
+
+        None where the body is not sent in chunks.
+        """
+        return (self._connection.flow, self._connection.transport.write) if self._chunked else None
 
     def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> bytes:
         """Build the head, which is returned; it is written with the first piece of the body, or soon without one."""
