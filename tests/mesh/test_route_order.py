@@ -219,3 +219,34 @@ def test_too_much_news_are_a_look_at_all_of_them() -> None:
         mesh.begin(number)
     mesh.choose(NO_PROMPT)
     assert mesh.plan.is_plain
+
+
+def test_a_busy_place_that_takes_too_long_is_left() -> None:
+    mesh = Mesh("local-first", ("machine", *ALIKE[1:]), *[ALIKE] * 4)
+    for number in range(5):
+        for _ in range(4):
+            mesh.begin(number)
+            mesh.end(0, 0.3 if number else 0.5, 10, learns=True)
+    prompt = Prompt(tokens=10)
+    assert {mesh.choose(prompt) for _ in range(3)} == {"b1"}  # the rule prefers it
+    mesh.snapshot = replace(mesh.snapshot, routing=Routing(rules=(Rule(model="m", spill="cloud"),)))
+    mesh.plan = mesh.fresh()
+    assert {mesh.choose(prompt) for _ in range(3)} == {"b0"}
+    mesh.begin(0)
+    assert mesh.choose(prompt) == "b1"
+    assert mesh.plan.is_plain
+
+
+def test_what_was_seen_long_ago_does_not_count_any_more() -> None:
+    mesh = Mesh("local-first", *[ALIKE] * 5)
+    mesh.snapshot = replace(mesh.snapshot, routing=Routing())
+    mesh.plan = mesh.fresh()
+    for seconds in (0.1, 5.0):  # the first is usually the fastest, and slow for a while
+        for number in range(5):
+            for _ in range(9):
+                mesh.begin(number)
+                mesh.end(0, 0.2 if number else seconds, 10, learns=True)
+        chosen = [mesh.choose(NO_PROMPT) for _ in range(3)]
+    assert chosen == ["b1"] * 3
+    mesh.clock.now += 1_000.0
+    assert mesh.choose(NO_PROMPT) == "b0"

@@ -40,6 +40,7 @@ EVENTS = st.one_of(
         ),
     ),
     st.tuples(st.just("fact"), NAMES, st.sampled_from((Failed(DOWN), Broke(DOWN), Unreached(DOWN)))),
+    st.tuples(st.just("part"), NAMES),
     st.tuples(st.just("put"), NAMES, st.sampled_from(("machine", "lan", "cloud")), st.booleans()),
     st.tuples(st.just("remove"), NAMES),
     st.tuples(st.just("rules"), st.sampled_from(ROUTINGS)),
@@ -72,6 +73,8 @@ class Mesh:
                 )
             case ("fact", name, fact):
                 self.registry.record_fact(name, fact)
+            case ("part", name):
+                self.registry.record_part_fact(name, "m", Unreached(DOWN))
             case ("put", name, ring, enabled):
                 self.registry.put(replace(backend(name), ring=ring, enabled=enabled))
             case ("remove", name):
@@ -137,3 +140,24 @@ def test_news_of_other_backends_leave_it() -> None:
         for asked in ("m", "m2"):
             mesh.ask(asked)
     assert mesh.chooser._known == plans
+
+
+def test_a_part_that_fell_is_not_used() -> None:
+    mesh = Mesh()
+    for name in "ab":
+        mesh.play(("put", name, "lan", True))
+        mesh.play(("probe", name, 0.01, ("m",), None))
+    mesh.ask("m")
+    mesh.play(("part", "a"))
+    mesh.ask("m")
+
+
+def test_an_alias_whose_first_model_comes_up_stands_for_that() -> None:
+    mesh = Mesh()
+    for name, models in (("a", ("m",)), ("b", ("n",))):
+        mesh.play(("put", name, "lan", True))
+        mesh.play(("probe", name, 0.01, models, None))
+    mesh.play(("rules", ROUTINGS[3]))
+    mesh.ask("m")
+    mesh.play(("probe", "b", 0.01, ("gone",), None))
+    mesh.ask("m")
