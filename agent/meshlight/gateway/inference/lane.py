@@ -58,7 +58,8 @@ OPERATIONS: Mapping[str, Operation] = {
 """The paths of ordinary requests."""
 HEADS_MAX = 256
 """Heads that are remembered."""
-_ROUTES_MAX = 64
+ROUTES_MAX = 2_048
+"""Routes that are remembered of all heads together."""
 _ODD = frozenset(
     b"origin sec-fetch-site sec-fetch-mode sec-fetch-dest x-meshlight-via content-encoding transfer-encoding expect "
     b"upgrade cookie trailer te proxy-connection keep-alive".split()
@@ -167,6 +168,8 @@ class Lane:
         self._settings = settings
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
+        self._routes = 0
+        """How many routes of them were remembered."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
@@ -305,8 +308,11 @@ class Lane:
                 return None
         made = self.relay.build(inbound, score.model, link, model_route)
         start = made.upstream.start_of_post(made.target, made.headers)
-        if len(head.routes) >= _ROUTES_MAX:
-            head.routes.clear()
+        if self._routes >= ROUTES_MAX:
+            self._routes = 0
+            for known in self.heads.values():
+                known.routes.clear()
+        self._routes += score.backend not in head.routes
         route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation, model_route)
         return route
 
