@@ -23,6 +23,11 @@ def test_a_bare_array_and_a_null_are_lists_too() -> None:
     assert read_tags(b'{"models": null}') == Listing(())
 
 
+def test_a_small_list_is_decoded_once() -> None:
+    body = b'{"object":"list","data":[{"id":"once","object":"model"}]}'
+    assert read_models(body) is read_models(bytes(bytearray(body)))
+
+
 def test_an_empty_list_is_a_list_but_proves_no_api() -> None:
     listing = read_models(openai())
     assert listing is not None

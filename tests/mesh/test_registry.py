@@ -47,6 +47,21 @@ def test_facts_that_nobody_can_see_are_nobodys_event() -> None:
     assert changes == []
 
 
+def test_a_latency_that_is_shown_as_before_is_nobodys_event_and_kept() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.record_fact("a", Answered(0.01))
+    changes = heard(registry)
+    registry.record_fact("a", Answered(0.01004))
+    assert registry.snapshot.nodes["a"].health.latencies == (0.01, 0.01004)
+    assert changes == []
+    registry.record_fact("a", Answered(0.02))
+    assert registry.snapshot.nodes["a"].health.latency_s == 0.01004
+    assert changes == []
+    registry.record_fact("a", Answered(0.02))
+    assert [change.health for change in changes] == [("a",)]
+
+
 def test_facts_about_a_switched_off_or_unknown_backend_are_dropped() -> None:
     registry = Registry(Clock())
     registry.put(backend("off", enabled=False))

@@ -5,6 +5,7 @@ but the ids is passed on (llama.cpp's router mode has file paths and argv in its
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from meshlight.domain.decoding import decode_or_none
 BODY_LIMIT = 8 << 20
 """Bytes of a list that are read at most."""
 MODELS_MAX = 10_000
+SMALL = 1 << 11
+"""Bytes up to which a list is remembered."""
+SMALL_KEPT = 512
 _COMMAS_MAX = 500_000
 """A body with more commas is a bomb of empty items: 8 MB of them would decode to hundreds of MB."""
 
@@ -62,8 +66,13 @@ _tag = msgspec.json.Decoder(_Tag)
 def read_models(body: bytes) -> Listing | None:
     """Read the answer to `GET /v1/models`; None if it is no such list.
 
-    Some servers send the bare array, and `"data": null` for an empty one.
+    Some servers send the bare array, and `"data": null` for an empty one. A small list is nearly always the one that
+    was read at the probe before, and is not decoded again.
     """
+    return _read_small(body) if len(body) <= SMALL else _read(body)
+
+
+def _read(body: bytes) -> Listing | None:
     found = decode_or_none(body, _list) if body.count(b",") <= _COMMAS_MAX else None
     if found is None:
         return None
@@ -78,6 +87,9 @@ def read_models(body: bytes) -> Listing | None:
     owners = frozenset(item.owned_by for item in items if isinstance(item.owned_by, str))
     is_openai = is_list and bool(models) and all(item.object == "model" for item in items)
     return Listing(models, owners, is_openai)
+
+
+_read_small = lru_cache(SMALL_KEPT)(_read)
 
 
 def read_tags(body: bytes) -> Listing | None:

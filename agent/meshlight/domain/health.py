@@ -4,6 +4,7 @@ The first result decides; after that two good probes make a backend healthy and 
 make it unhealthy, so that a single lost packet changes nothing. All times are seconds of one monotonic clock.
 """
 
+from functools import lru_cache
 from typing import Literal, assert_never
 
 from msgspec import Struct
@@ -28,6 +29,8 @@ UNAUTHORIZED_PERIOD_S = 60.0
 BACKOFF_MAX_S = 60.0
 RATE_LIMIT_DEFAULT_S = 60.0
 LATENCIES_KEPT = 5
+LATENCIES_REMEMBERED = 1_024
+"""Backends whose median latency is remembered."""
 
 
 class Answered(Struct, frozen=True):
@@ -102,7 +105,7 @@ class Health(Struct, frozen=True, kw_only=True):
     @property
     def latency_s(self) -> float | None:
         """Median of the last warm probes, in seconds."""
-        return median(self.latencies) if self.latencies else None
+        return _median(self.latencies) if self.latencies else None
 
     @property
     def is_spotless(self) -> bool:
@@ -177,9 +180,15 @@ def _become(old: Health, state: State, reason: Reason, now: float, **counters: f
     return replace(old, state=state, reason=reason, since=since, **counters)
 
 
+_median = lru_cache(LATENCIES_REMEMBERED)(median)
+"""The same for all who ask for it until the next probe."""
+
+
 def _answered(old: Health, latency_s: float | None, now: float) -> Health:
     if latency_s is not None:
         old = replace(old, latencies=(*old.latencies[-(LATENCIES_KEPT - 1) :], latency_s))
+    if old.state == "healthy" and old.reason is OK and not (old.good or old.bad or old.held_until):
+        return old  # nearly always
     if now < old.held_until:
         return replace(old, bad=0)
     if old.state == "unhealthy" and old.good + 1 < GOOD_TO_RISE:

@@ -144,8 +144,11 @@ class EventPublisher:
             self._publish_health(present)
 
     def _publish_health(self, changed: Sequence[Node]) -> None:
-        nodes, now, suffering = self._registry.snapshot.nodes, self._clock(), self._findings()[1]
-        self._hub.publish(lambda seq: _health_event(seq, changed, now, nodes, suffering))
+        self._hub.publish(
+            lambda seq: _health_event(
+                seq, changed, self._clock(), self._registry.snapshot.nodes, self._findings()[1]
+            )
+        )
 
     def _flush_traffic(self) -> None:
         routes = self._traffic.drain()

@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import Probe
+from meshlight.domain.api_types import latency_ms
 from meshlight.domain.backend import NOT_CHECKED, OK, Backend, Reason
 from meshlight.domain.clock import Clock
 from meshlight.domain.errors import NotFound
@@ -191,7 +192,7 @@ class Registry:
         if node.parts and "places" in changed:  # places that are gone are forgotten
             present = {place for places in node.places.values() for place in places}
             node = replace(node, parts={key: part for key, part in node.parts.items() if key in present})
-        shown = _shown(health) != _shown(old.health) or bool(changed & _PUBLISHED)
+        shown = bool(changed & _PUBLISHED) or not _is_shown_alike(health, old.health)
         moved = health.state != old.health.state
         self._publish(
             {**self._snapshot.nodes, backend_id: node},
@@ -219,6 +220,10 @@ def _identity(backend: Backend) -> tuple[str, ...]:
     return backend.url, backend.kind, backend.access_key
 
 
-def _shown(health: Health) -> tuple[object, ...]:
-    """Return what of a health is published; a change of the counters behind it is no event."""
-    return health.state, health.reason, health.latency_s
+def _is_shown_alike(health: Health, old: Health) -> bool:
+    """Whether two healths look the same to people; a change of the counters behind them is no event."""
+    return (
+        health.state == old.state
+        and latency_ms(health) == latency_ms(old)
+        and (health.reason is old.reason or health.reason == old.reason)
+    )

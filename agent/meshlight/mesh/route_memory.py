@@ -1,10 +1,12 @@
 """What is known of each route beyond its health: whether the model is in memory, its slots, and how fast it answers.
 
 Engines tell some of it beside their probes; the rest is learned from answers that flow anyway. `RouteMemory` brings
-the facts of routes up to date for each choice; `Plan` keeps those of one model between two snapshots.
+the facts of routes up to date for each choice; `Plan` keeps those of one model for as long as its backends stay what
+they are. Among many routes that are plain, only those of which something has changed are looked at (`RouteOrder`).
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Protocol
@@ -14,9 +16,10 @@ from msgspec import Struct
 
 from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
-from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
+from meshlight.domain.choice import NO_PROMPT, STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.decoding import decode_or_none
+from meshlight.domain.route_order import RouteOrder
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
@@ -40,6 +43,10 @@ OWN_QUEUE_S = 15.0
 SLOW_FOR_S = 300.0
 """A route that is slow for so long is worth telling."""
 KEPT_BYTES_MAX = 1 << 20
+MANY = 4
+"""From so many routes on, they are kept in order."""
+KINDS_MAX = 8
+"""Kinds of prompts for which the routes of a plan are kept in order; the oldest is dropped first."""
 
 _KEEP_S: Mapping[Kind, float] = {"ollama": 300.0, "lmstudio": 3_600.0}
 """How long these keep a model in memory after its last answer, unless they are told otherwise."""
@@ -129,9 +136,30 @@ class _Live:
         # Of an engine with several models, each has slots of its own; what the user sets is for all together.
         self.counts_model = not place and backend.slots is None and len(node.models) > 1
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether time alone can't make it cold or full, and the account has no limits; see `RouteOrder`."""
+        return self.told_loaded is not False and self.speeds.keep_s is None and not self.told_waiting
+
+
+class _KeptOrder:
+    """The routes of a plan in order for one kind of prompt."""
+
+    __slots__ = ("due", "dues", "order", "prompt", "seen")
+
+    def __init__(self, plan: "Plan", prompt: Prompt) -> None:
+        count = len(plan.routes)
+        self.order = RouteOrder(plan.all_steps, count, prompt)
+        self.prompt = prompt
+        self.dues = [-_NEVER] * count
+        """From when on each route has to be looked at, though nothing was told of it."""
+        self.due = -_NEVER
+        self.seen = -1
+        """Up to where the news of the traffic are known."""
+
 
 class Plan:
-    """The routes of one model that are ready, brought up to date for each choice; valid for one snapshot."""
+    """The routes of one model that are ready, brought up to date for each choice; see `RouteMemory.renew`."""
 
     def __init__(
         self, snapshot: Snapshot, policy: Policy, scores: Sequence[RouteScore], routes: list[_Live]
@@ -140,7 +168,15 @@ class Plan:
         self.scores = scores
         self.routes = routes
         self.facts = [route.facts for route in routes]
-        steps = needed(STEPS[policy], self.facts)
+        self.numbers = {route.key: number for number, route in enumerate(routes)}
+        self.contexts = sorted({facts.context for facts in self.facts if facts.context is not None})
+        self.reads = False
+        """Whether it is known of a route how fast it reads a prompt."""
+        self.is_plain = False
+        """Whether all routes were plain at the last look, and their times known of all or of none."""
+        self.orders: dict[tuple[int, int, int], _KeptOrder | None] = {}
+        """By kind of prompt; none for one that came once."""
+        steps = self.all_steps = needed(STEPS[policy], self.facts)
         self.steps = {
             what: _without_needless(steps, *what)
             for what in product((False, True), (False, True), (False, True))
@@ -196,10 +232,47 @@ class RouteMemory:
             routes.append(_Live(score.facts, node, score.place, score.model, speeds))
         return Plan(snapshot, policy, scores, routes)
 
+    def renew(self, plan: Plan, snapshot: Snapshot) -> bool:
+        """Take over what a new snapshot tells of the routes of a plan; False if it needs another plan.
+
+        It is for the caller to see that the name still stands for the same backends.
+        """
+        nodes, olds = snapshot.nodes, plan.snapshot.nodes
+        changed = []
+        for number, route in enumerate(plan.routes):
+            node, old = nodes.get(route.backend), olds[route.backend]
+            if node is not old:
+                if node is None or not is_like(node, old):
+                    return False
+                changed.append((number, node))
+        for number, node in changed:
+            score = plan.scores[number]
+            facts, speeds = score.facts, self._of(score)
+            facts.latency_s = node.health.latency_s
+            speeds.is_one_engine = not score.place and node.backend.kind in _ENGINES
+            route = plan.routes[number] = _Live(facts, node, score.place, score.model, speeds)
+            self._traffic.touch(route.key)
+        plan.snapshot = snapshot
+        return True
+
     def choose(self, plan: Plan, prompt: Prompt, turn: int) -> Best:
         """Return the best route of a plan for a request; `turn` counts requests."""
         now = self._clock()
+        if (
+            plan.is_plain
+            and not self._traffic.waiting()
+            and (known := self._kept_order(plan, prompt)) is not None
+            and self._bring_in_order(plan, known, now)
+            and (found := self._best_in_order(plan, known, prompt, now)) is not None
+        ):
+            return found
+        return self.choose_among_all(plan, prompt, turn)
+
+    def choose_among_all(self, plan: Plan, prompt: Prompt, turn: int) -> Best:
+        """Return the same with a look at every route."""
+        now = self._clock()
         what = self._look(plan.routes, prompt, now)
+        plan.is_plain = not plan.takes_turns and len(plan.routes) >= MANY and self._are_plain(plan)
         if plan.takes_turns:
             count = len(plan.facts)
             for index, facts in enumerate(plan.facts):
@@ -211,6 +284,91 @@ class RouteMemory:
         found = best(plan.steps[what], plan.facts, prompt, expect)
         may_be_full = what[2]
         return as_told(found, plan.steps[what], plan.facts, prompt, expect) if may_be_full else found
+
+    def _are_plain(self, plan: Plan) -> bool:
+        """Whether the routes of a plan can be kept in order."""
+        limits = self._limits
+        if limits and any(route.backend in limits for route in plan.routes):
+            return False
+        return all(route.is_plain for route in plan.routes)
+
+    def _kept_order(self, plan: Plan, prompt: Prompt) -> _KeptOrder | None:
+        """Return the order for prompts like this one; None for the first one of its kind."""
+        orders = plan.orders
+        kind = (
+            prompt.tokens if plan.reads else 0,
+            prompt.answer_tokens,
+            bisect_left(plan.contexts, prompt.need),
+        )
+        known = orders.get(kind)
+        if known is None:
+            if kind in orders:
+                known = orders[kind] = _KeptOrder(plan, prompt)
+            else:
+                if len(orders) >= KINDS_MAX:
+                    del orders[next(iter(orders))]
+                orders[kind] = None
+        return known
+
+    def _bring_in_order(self, plan: Plan, known: _KeptOrder, now: float) -> bool:
+        """Put those routes in their places of which something has changed; False if they are not plain any more."""
+        news = self._traffic.news(known.seen)
+        if news is not None and not news and now < known.due:
+            return True
+        numbers, dues = plan.numbers, known.dues
+        changed = set(range(len(dues))) if news is None else {numbers[key] for key in news if key in numbers}
+        if now >= known.due:
+            changed.update(number for number, due in enumerate(dues) if now >= due)
+        is_plain = True
+        for number in changed:
+            route, limits = plan.routes[number], self._limits
+            self._look((route,), NO_PROMPT, now)
+            facts, speeds = route.facts, route.speeds
+            finish_s = facts.finish_s() if self._expect_of(route, known.prompt, now, 0.0) else None
+            # What the look before saw of the slots may just have been given up.
+            is_old = route.told_slots is None and facts.slots != speeds.learned_slots
+            dues[number] = now if is_old else speeds.due
+            known.order.put(number, facts, finish_s, speeds.usual_s(known.prompt))
+            if speeds.read_s is not None and not plan.reads:
+                plan.reads = True
+                is_plain = False
+            if not route.is_plain or (limits and route.backend in limits):
+                is_plain = False
+        if now >= known.due:
+            known.due = min(dues)
+        else:
+            known.due = min(known.due, min((dues[number] for number in changed), default=_NEVER))
+        known.seen = self._traffic.touches
+        plan.is_plain = is_plain
+        return is_plain
+
+    def _best_in_order(self, plan: Plan, known: _KeptOrder, prompt: Prompt, now: float) -> Best | None:
+        """Return the best route; None if all of them have to be looked at for that."""
+        home = plan.numbers.get(load_key(*prompt.home)) if prompt.home[0] else None
+        facts = None if home is None else plan.routes[home].facts
+        finish_s = None
+        if home is not None and facts is not None:
+            speeds = plan.routes[home].speeds
+            if now >= speeds.due:
+                speeds.refresh(now)
+            if speeds.slow_since is not None or (
+                facts.slots is None
+                and facts.in_flight >= CROWDED
+                and facts.in_flight >= known.order.fewest + CROWDED
+            ):
+                home = facts = None
+            else:
+                facts.is_home = True
+                if self._expect_of(plan.routes[home], known.prompt, now, 0.0):
+                    finish_s = facts.finish_s()
+        found = known.order.best(home, facts, finish_s)
+        if found is not None and found.step == "time":
+            first = plan.routes[found.first]
+            if not self._expect_of(first, known.prompt, now, 0.0):
+                first.facts.work_s = first.facts.wait_s = known.order.untried_s
+        if facts is not None:
+            facts.is_home = False
+        return found
 
     def is_cold(self, score: RouteScore) -> bool:
         """Whether the model of a route that was cold when it was ranked has not answered since."""
@@ -224,6 +382,7 @@ class RouteMemory:
         if score.facts.loaded is False and speeds.warm_since < score.facts.known_at:
             speeds.warm_since = now
             speeds.keep_s = None
+            self._traffic.touch(load_key(score.backend, score.place))
         speeds.seen_at = now
 
     def may_learn(self, ticket: Ticket, total_s: float) -> bool:
@@ -268,6 +427,7 @@ class RouteMemory:
         )
         if ticket.running > 1 and not is_cold and total_s - first_s > total_s / 20:
             speeds.learn_slots(now, ticket.running - 1, first_s, prompt)
+        self._traffic.touch(load_key(ticket.backend, ticket.place))
         self._is_dirty = True
         if self._ticking is None and self._later is not None:
             self._ticking = self._later(TICK_S, self._tick)
@@ -278,6 +438,7 @@ class RouteMemory:
         speeds = self._speeds.get(key) or self._add(key)
         slower = speeds.slower_by(ticket.running)
         speeds.learn_timings(self._clock(), (read[0], read[1] / slower), (wrote[0], wrote[1] / slower))
+        self._traffic.touch(load_key(ticket.backend, ticket.place))
 
     def learn_limits(self, backend: str, limits: Mapping[LimitKind, Limit]) -> None:
         """Take in what an answer told of the limits of a backend's account."""
@@ -285,6 +446,7 @@ class RouteMemory:
         if known is None:
             known = self._limits[backend] = AccountLimits()
         known.record(limits, self._traffic.load.get(backend, 0), self._clock())
+        self._traffic.touch(backend)
 
     def keeps(self, score: RouteScore, keep_s: float) -> None:
         """Note for how long a request wanted the model in memory after its answer, which is complete now.
@@ -294,6 +456,7 @@ class RouteMemory:
         speeds = self._of(score)
         speeds.seen_at = self._clock()
         speeds.keep_s = keep_s if keep_s >= 0 else _NEVER
+        self._traffic.touch(load_key(score.backend, score.place))
 
     def slow(self) -> list[SlowRoute]:
         """Return the routes that have been slower than half their usual speed for five minutes."""
@@ -388,28 +551,34 @@ class RouteMemory:
         unknown = known = False
         turns = self._turns_to_wait(routes)
         for route in routes:
-            facts, speeds = route.facts, route.speeds
-            if now >= speeds.due:
-                speeds.refresh(now)
-            # Places of one backend are equals: they take turns, and none is preferred for being a moment faster.
-            work_s = speeds.work_s(prompt, is_home=facts.is_home) if speeds.is_one_engine else None
-            if work_s is None:
-                facts.work_s = None
+            if self._expect_of(route, prompt, now, turns):
+                known = True
+            else:
                 unknown = True
-                continue
-            known = True
-            slots = facts.slots
-            taken = facts.in_flight if facts.taken is None else facts.taken
-            beside = taken if slots is None else min(taken, slots - 1)
-            if beside:
-                work_s *= speeds.slower_by(beside + 1)
-            facts.work_s = work_s
-            if facts.loaded is False:
-                facts.load_s = route.told_load_s or speeds.load_s or LOAD_GUESS_S
-            if slots is not None:
-                facts.wait_s = work_s * ((taken - slots + 1) / slots + turns) if taken >= slots else 0.0
         if unknown and known:
             self._expect_as_usual(routes, prompt)
+
+    def _expect_of(self, route: _Live, prompt: Prompt, now: float, turns: float) -> bool:
+        """Do it for one route by what it has shown itself; False if that is nothing."""
+        facts, speeds = route.facts, route.speeds
+        if now >= speeds.due:
+            speeds.refresh(now)
+        # Places of one backend are equals: they take turns, and none is preferred for being a moment faster.
+        work_s = speeds.work_s(prompt, is_home=facts.is_home) if speeds.is_one_engine else None
+        if work_s is None:
+            facts.work_s = None
+            return False
+        slots = facts.slots
+        taken = facts.in_flight if facts.taken is None else facts.taken
+        beside = taken if slots is None else min(taken, slots - 1)
+        if beside:
+            work_s *= speeds.slower_by(beside + 1)
+        facts.work_s = work_s
+        if facts.loaded is False:
+            facts.load_s = route.told_load_s or speeds.load_s or LOAD_GUESS_S
+        if slots is not None:
+            facts.wait_s = work_s * ((taken - slots + 1) / slots + turns) if taken >= slots else 0.0
+        return True
 
     def _turns_to_wait(self, routes: Sequence[_Live]) -> float:
         """Return how often all slots of a model become free before the requests that wait for it have theirs."""
@@ -509,6 +678,19 @@ def _count_own_queue(route: _Live, now: float) -> bool:
     facts.slots = route.told_running
     facts.taken = max(facts.in_flight, route.told_running + waiting)
     return True
+
+
+def is_like(node: Node, old: Node) -> bool:
+    """Whether two states of a backend that is healthy differ in nothing but what a plan takes over."""
+    return (
+        node.health.state == old.health.state == "healthy"
+        and node.backend is old.backend
+        and node.models is old.models
+        and node.names is old.names
+        and node.places is old.places
+        and node.parts is old.parts
+        and node.details is old.details
+    )
 
 
 def _detail(node: Node, model: str) -> ModelDetail:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -16,6 +16,8 @@ from meshlight.mesh.decisions import Decisions
 Outcome = Literal["ok", "failed", "cancelled"]
 
 FIRST_BYTES_KEPT = 20
+NEWS_KEPT = 256
+"""Changes of routes after which those who want to know look at all of them again."""
 
 
 class Tally:
@@ -199,6 +201,9 @@ class Traffic:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
+        self.touches = 0
+        """How often something of a route has changed on which the choice depends."""
+        self._touched: deque[str] = deque(maxlen=NEWS_KEPT)
         self.symptoms = Symptoms()
         self.decisions = Decisions(clock)
         self._on_activity = on_activity
@@ -225,11 +230,24 @@ class Traffic:
         if not self._has_changed:
             self._on_change()
 
+    def touch(self, key: str) -> None:
+        """Note that something of the route with this `load_key` has changed."""
+        self.touches += 1
+        self._touched.append(key)
+
+    def news(self, since: int) -> Sequence[str] | None:
+        """Return the keys of the routes that were touched since there were so many touches; None for too many."""
+        count = self.touches - since
+        touched = self._touched
+        return None if count > NEWS_KEPT or since < 0 else [touched[-at] for at in range(1, count + 1)]
+
     def reserve(self, backend: str, model: str, place: str = "") -> Ticket:
         """Count an attempt as in flight, before anything is awaited; `place` is one behind the backend."""
         if self._leaving:
             self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
+        self.touches += 1
+        self._touched.append(backend)
         if place:
             key = load_key(backend, place)
             self.load[key] = self.load.get(key, 0) + 1
@@ -268,6 +286,8 @@ class Traffic:
     def release(self, backend: str, model: str, place: str = "") -> None:
         """Count an attempt as ended; for its ticket alone."""
         self.load[backend] -= 1
+        self.touches += 1
+        self._touched.append(backend)
         if place:
             key = load_key(backend, place)
             self.load[key] -= 1

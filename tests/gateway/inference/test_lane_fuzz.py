@@ -218,7 +218,7 @@ REQUESTS = st.builds(
 )
 PLAIN_REQUESTS = st.builds(
     Asked,
-    path=st.sampled_from(["/v1/chat/completions", "/api/chat"]),
+    path=st.sampled_from(["/v1/chat/completions", "/v1/messages", "/api/chat"]),
     headers=st.just((b"authorization: Bearer " + KEY.encode(),)),
     fields=st.sampled_from([b"", b'"stream": true, ', b'"keep_alive": 5, ']),
     cuts=st.just(()) | st.lists(st.integers(1, 999), max_size=2).map(lambda cuts: tuple(sorted(cuts))),
@@ -243,7 +243,7 @@ class Mesh:
 MESHES = st.builds(
     Mesh,
     is_alone=st.booleans(),
-    kind=st.sampled_from(["openai-compatible", "llamacpp", "ollama", "openai", "peer"]),
+    kind=st.sampled_from(["openai-compatible", "llamacpp", "mlx", "ollama", "openai", "peer"]),
     is_tls=st.integers(0, 4).map(lambda number: not number),
     is_guest=st.booleans(),
 )
@@ -422,6 +422,23 @@ def warm_up() -> Asked:
     return Asked("/v1/chat/completions", headers, b"", (), answer)
 
 
+@settings(max_examples=40)
+@given(
+    st.lists(ANSWERS, min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from((b"", b'"max_tokens": 5, ', b'"max_tokens": 5, ')),
+)
+def test_both_roads_translate_alike(answers: list[Answer], is_alone: bool, fields: bytes) -> None:
+    translated = replace(warm_up(), path="/v1/messages", fields=fields)
+    requests = [replace(translated, answer=answer) for answer in answers]
+
+    async def run() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await compare([warm_up(), translated, *requests, warm_up()], Mesh(is_alone=is_alone, kind="mlx"))
+
+    asyncio.run(run())
+
+
 @settings(max_examples=60)
 @given(st.lists(REQUESTS | PLAIN_REQUESTS, min_size=1, max_size=4), MESHES)
 def test_both_roads_do_the_same_with_the_same_bytes(requests: list[Asked], mesh: Mesh) -> None:
@@ -437,5 +454,16 @@ def test_what_is_compared_is_the_lane(mesh: Mesh) -> None:
     async def run() -> int:
         async with asyncio.timeout(PATIENCE_S):
             return await compare([warm_up(), warm_up(), replace(warm_up(), is_split=True)], mesh)
+
+    assert asyncio.run(run()) == 2
+
+
+def test_what_is_compared_of_translations_is_the_lane() -> None:
+    translated = replace(warm_up(), path="/v1/messages", fields=b'"max_tokens": 5, ')
+    stream = replace(translated, fields=b'"max_tokens": 5, "stream": true, ')
+
+    async def run() -> int:
+        async with asyncio.timeout(PATIENCE_S):
+            return await compare([warm_up(), *[translated] * 3, stream], Mesh(kind="mlx"))
 
     assert asyncio.run(run()) == 2

@@ -35,17 +35,25 @@ ANSWERS = {
     "chat": HEAD + ANSWER,
     "stream": STREAM_HEAD + CHUNK * CHUNKS + LAST_CHUNK,
     "messages": HEAD + ANSWER,
+    "translated": HEAD + ANSWER,
 }
-PATHS = {"chat": "/v1/chat/completions", "stream": "/v1/chat/completions", "messages": "/v1/messages"}
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "stream": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "translated": "/v1/messages",
+}
+KINDS: dict[str, Kind] = {"translated": "mlx"}
+"""The kinds of backends that lack the path."""
 
 
 class ThreadedBackend:
     """Answers each request with the same bytes, from a thread whose calls are not counted."""
 
     name = "a"
-    kind: Kind = "openai-compatible"
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, kind: Kind = "openai-compatible") -> None:
+        self.kind: Kind = kind
         self._answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -101,7 +109,7 @@ def what(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def backend(what: str) -> Iterator[ThreadedBackend]:
-    backend = ThreadedBackend(ANSWERS[what])
+    backend = ThreadedBackend(ANSWERS[what], KINDS.get(what, "openai-compatible"))
     yield backend
     backend.close()
 

@@ -101,6 +101,7 @@ class SentAttempt(Struct, frozen=True):
     request: SentRequest | Opening
     model_route: ModelRoute | None = None
     """Where to, if that is not the backend's own address."""
+    is_translated: bool = False
 
 
 async def open_route(
@@ -243,7 +244,9 @@ class _AttemptRunner:
         self._link = link
         self._node_id = node_id
         self._policy = policy
-        self._is_translated = sent is None and not link.speaks(inbound.operation, score.model)
+        self._is_translated = (
+            not link.speaks(inbound.operation, score.model) if sent is None else sent.is_translated
+        )
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that is about this request only."""
         self._is_renewed = False
@@ -348,8 +351,8 @@ class _AttemptRunner:
     def _built_at_once(self) -> UpstreamRequest | Immediate | None:
         """Build the request, if that needs no look elsewhere and no work that may be long."""
         inbound, link = self._inbound, self._link
-        if self._sent is None and (
-            self._is_translated or link.has_routes or inbound.operation in READ_OPERATIONS
+        if self._is_translated or (
+            self._sent is None and (link.has_routes or inbound.operation in READ_OPERATIONS)
         ):
             return None
         return build_upstream_request(
@@ -361,7 +364,7 @@ class _AttemptRunner:
         link, inbound = self._link, self._inbound
         if self._place and link.places is not None:
             self._model_route = await link.places.route_at(self._place, self._model)
-        elif link.channel is not None and link.has_routes:
+        elif self._sent is None and link.channel is not None and link.has_routes:
             self._model_route = (
                 await link.channel.route(self._model, link.secret)
                 if link.on_demand is None

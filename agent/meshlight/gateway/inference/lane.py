@@ -1,8 +1,9 @@
 """Answers ordinary requests at once, in the callbacks of the two connections, without a task.
 
 A request is ordinary when its head is one that the parser has read before (but for the length of the body), its body
-is there as a whole, its route follows from tables, and the backend speaks its protocol. Everything else takes the
-other road, on which nothing has been sent then. Without an idle connection, it is sent as soon as a new one is there.
+is there as a whole, its route follows from tables, and the backend speaks its protocol, or it is translated and wants
+a whole answer. Everything else takes the other road, on which nothing has been sent then. Without an idle connection,
+it is sent as soon as a new one is there.
 
 The rules are the relay's: it finds the route, reserves it, counts and learns. As soon as anything but a plain answer
 comes (no connection, an error, a silence of a second, a client that left or reads too slowly), the request goes on in
@@ -34,6 +35,7 @@ from meshlight.gateway.inference.request import JSON, InferenceRequest, read_hea
 from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
+from meshlight.gateway.inference.translated_response import TranslatedResponse
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Scope
@@ -41,6 +43,9 @@ from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
+from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.ollama.writer import Immediate
+from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
@@ -57,9 +62,12 @@ OPERATIONS: Mapping[str, Operation] = {
     **{f"/{operation}": operation for operation in OLLAMA_OPERATIONS},
 }
 """The paths of ordinary requests."""
+TRANSLATED = frozenset[Operation]({"messages"})
+"""Operations that are translated in the lane, where the backend lacks them."""
 HEADS_MAX = 256
 """Heads that are remembered."""
-_ROUTES_MAX = 64
+ROUTES_MAX = 2_048
+"""Routes that are remembered of all heads together."""
 _ODD = frozenset(
     b"origin sec-fetch-site sec-fetch-mode sec-fetch-dest x-meshlight-via content-encoding transfer-encoding expect "
     b"upgrade cookie trailer te proxy-connection keep-alive".split()
@@ -75,7 +83,17 @@ _UNIQUE = frozenset(
 class LaneRoute:
     """How requests with one head go to one backend, while neither its state nor its secret changes."""
 
-    __slots__ = ("keeps", "link", "model_route", "score", "served_as", "start", "upstream", "version")
+    __slots__ = (
+        "is_translated",
+        "keeps",
+        "link",
+        "model_route",
+        "score",
+        "served_as",
+        "start",
+        "upstream",
+        "version",
+    )
 
     def __init__(
         self,
@@ -95,8 +113,15 @@ class LaneRoute:
         self.version = link.version
         self.start = start
         """The head of the request, up to the length of its body."""
+        self.is_translated = not link.speaks(operation, score.model)
         self.keeps = link.kind.group not in RECORDED and operation in STATEFUL
         """Whether the backend may keep what an answer names."""
+
+    def is_odd(self, inbound: InferenceRequest) -> bool:
+        """Whether a request goes there in a task, for the answer that it wants."""
+        if self.is_translated:
+            return inbound.head.stream or bool(self.link.declined_fields)
+        return self.keeps and reads_answer(inbound)
 
 
 class Doorkeeper(Protocol):
@@ -159,6 +184,8 @@ class Lane:
 
     odd = _ODD
     """Headers with which a request is not ordinary."""
+    translates = True
+    """Whether it translates."""
     make_request: "type[LaneRequest]"
 
     def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
@@ -168,6 +195,8 @@ class Lane:
         self._settings = settings
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
+        self._routes = 0
+        """How many routes of them were remembered."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
@@ -255,18 +284,22 @@ class Lane:
                 route = self._route(head, score, inbound)
             elif route.model_route is not None:
                 route = self._looked_up(head, route, inbound)
-            if route is None or len(body) > LARGE:
+            if route is None or len(body) > LARGE or route.is_odd(inbound):
                 return False
-            if route.keeps and reads_answer(inbound):
-                return False
-            link = route.link
-            is_same = route.served_as == fields.model
-            sent = body if is_same and not head.is_read else body_as_sent(inbound, route.served_as, link)
+            link, translation = route.link, None
+            is_same = route.is_translated or route.served_as == fields.model
+            sent = body
+            if route.is_translated:
+                translation = _translate(inbound, route)
+                sent = translation.body
+            elif head.is_read or not is_same:
+                sent = body_as_sent(inbound, route.served_as, link)
             request = self.make_request(
                 self,
                 cycle if is_same else NamedCycle(cycle, Renaming(route.served_as, fields.model)),
                 connection,
             )
+            request.translation = translation
             upstream = route.upstream.send_at_once(route.start, sent, request)
         except Exception:  # noqa: BLE001 - the other road says what is wrong, be it a fault of ours
             return False
@@ -293,10 +326,11 @@ class Lane:
     def _route(self, head: KnownHead, score: RouteScore, inbound: InferenceRequest) -> LaneRoute | None:
         """Return how a request goes to a backend, and remember it; None if it does not go there by the lane."""
         link = self.relay.link_of(score)
+        is_translated = not link.speaks(head.operation, score.model)
         if (
             score.place
             or (link.has_routes and link.on_demand is None)
-            or not link.speaks(head.operation, score.model)
+            or (is_translated and not self._translates(head, link))
             or link.backend.first_byte_s < PROBE_AFTER_S
         ):
             return None
@@ -305,12 +339,19 @@ class Lane:
             model_route = link.on_demand.route_now(score.model, demand_of(inbound))
             if model_route is None:
                 return None
-        made = self.relay.build(inbound, score.model, link, model_route)
+        made = self.relay.build(inbound, score.model, link, model_route, translated=is_translated)
         start = made.upstream.start_of_post(made.target, made.headers)
-        if len(head.routes) >= _ROUTES_MAX:
-            head.routes.clear()
+        if self._routes >= ROUTES_MAX:
+            self._routes = 0
+            for known in self.heads.values():
+                known.routes.clear()
+        self._routes += score.backend not in head.routes
         route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation, model_route)
         return route
+
+    def _translates(self, head: KnownHead, link: BackendConnection) -> bool:
+        """Whether requests of an operation that a backend lacks are for the lane; not where that is news of it."""
+        return self.translates and head.operation in TRANSLATED and not link.kind.speaks(head.operation)
 
 
 class LaneRequest:
@@ -332,6 +373,7 @@ class LaneRequest:
         "_trial",
         "_upstream",
         "model_route",
+        "translation",
     )
 
     _trial: RouteTrial
@@ -350,6 +392,8 @@ class LaneRequest:
         self.model_route: ModelRoute | None = None
         self._opening: Opening | None = None
         """The connection that is opened for it."""
+        self.translation: TranslatedRequest | None = None
+        """What was sent, if it was translated."""
         self._response: Response | None = None
         self._started: StartedResponse | None = None
         self._tap: UsageTap | None = None
@@ -435,6 +479,10 @@ class LaneRequest:
         if not (first or is_complete or response.has_failed):
             return
         trial, known = self._trial, response.known
+        if self.translation is not None:
+            if not (is_complete and self._translated(response, self.translation, first)):
+                self._go_on()
+            return
         if is_complete and known is not None and not self.is_guests:
             ready = known.made.get(trial.inbound.operation)
             if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
@@ -471,9 +519,13 @@ class LaneRequest:
             return
         tap.feed(first)
         cycle.offer(first)
-        self._silence = SilenceTimer(trial.link.backend.idle_s, self)
+        self._stream(response, tap)
+
+    def _stream(self, response: Response, tap: UsageTap) -> None:
+        """Pass on what comes next, as long as the backend is not silent for too long."""
+        self._silence = SilenceTimer(self._trial.link.backend.idle_s, self)
         self._silence.begin()
-        way = cycle.chunk_way()
+        way = self._cycle.chunk_way()
         if way is not None:
             response.on_chunk = _passing(*way, tap, self._silence)
 
@@ -484,6 +536,33 @@ class LaneRequest:
         relay.note_start(trial, response, body)
         self._cycle.answer(head.written(len(body), _why(trial)), body)
         relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
+
+    def _translated(self, response: Response, translation: TranslatedRequest, body: bytes) -> bool:
+        """Pass on a whole answer translated; False, and nothing was sent or counted, if that is not plain."""
+        if (
+            response.status != 200
+            or response.has_failed
+            or is_page(response.headers)
+            or not is_plainly_ok(body)
+            or not self._cycle.can_answer
+        ):
+            return False
+        answer = TranslatedResponse(response, translation.back, body)
+        try:
+            translated = answer.at_once()
+        except MeshlightError:  # the other road tells the client
+            return False
+        if not translated:
+            return False
+        response.take()
+        self._timers.waits.pop(self, None)
+        started = StartedResponse(answer, translated, translation.back, translation.dropped)
+        if self.model_route is not None:
+            started = self._relay.started_at(self._trial, started, self.model_route)
+        extra = self._relay.record_start(self._trial, started)
+        self._cycle.start(200, self.to_client(answer.headers, extra))
+        self._end(UsageTap(), translated)
+        return True
 
     def _next(self, response: Response, tap: UsageTap) -> None:
         if response.has_failed or not self._cycle.has_room:
@@ -513,10 +592,14 @@ class LaneRequest:
         self._stop()
         response, sent = self._response, None
         if self._opening is not None:
-            sent = SentAttempt(self._opening, self.model_route)
+            sent = SentAttempt(self._opening, self.model_route, is_translated=self.translation is not None)
         elif self._tap is None:
             waiter = self._upstream.loop.create_future()
-            sent = SentAttempt(SentRequest(self._upstream, waiter), self.model_route)
+            sent = SentAttempt(
+                SentRequest(self._upstream, waiter),
+                self.model_route,
+                is_translated=self.translation is not None,
+            )
             if error is not None:
                 waiter.set_exception(error)
             elif response is not None:
@@ -588,6 +671,14 @@ def _passing(flow: FlowControl, write: Callable[[bytes], None], tap: UsageTap, s
         return True
 
     return push
+
+
+def _translate(inbound: InferenceRequest, route: LaneRoute) -> TranslatedRequest:
+    """Return a request in the backend's protocol; raises TypeError where no backend is needed for it."""
+    made = translate(inbound.operation, inbound.body, route.served_as, route.link.kind)
+    if isinstance(made, Immediate):
+        raise TypeError("This has an answer of our own.")
+    return made
 
 
 def _why(trial: RouteTrial) -> bytes:

@@ -237,12 +237,18 @@ class Relay:
         return self._links.put(self._registry.node(score.backend).backend)
 
     def build(
-        self, inbound: InferenceRequest, model: str, link: BackendConnection, model_route: ModelRoute | None
+        self,
+        inbound: InferenceRequest,
+        model: str,
+        link: BackendConnection,
+        model_route: ModelRoute | None,
+        *,
+        translated: bool = False,
     ) -> UpstreamRequest:
-        """Return the request for a backend that speaks the client's protocol."""
-        made = build_upstream_request(inbound, model, link, model_route, self._node_id, translated=False)
+        """Return the request for a backend; raises TypeError where none is needed."""
+        made = build_upstream_request(inbound, model, link, model_route, self._node_id, translated=translated)
         if isinstance(made, Immediate):
-            raise TypeError("What is passed on has no answer of our own.")
+            raise TypeError("This has an answer of our own.")
         return made
 
     def begin(

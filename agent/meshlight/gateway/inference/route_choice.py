@@ -1,7 +1,7 @@
 """Chooses a route for each request: the only one at once, and the best of several by what is known of them.
 
-A model with one healthy route needs no choice, and of several that are ready, the best is chosen by a plan that holds
-until the next snapshot. Everything else is ranked anew.
+A model with one healthy route needs no choice, and of several that are ready, the best is chosen by a plan. Both hold
+until a new snapshot tells something of one of the model's own backends. Everything else is ranked anew.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ from meshlight.gateway.translation.table import is_reachable
 from meshlight.mesh.conversations import Conversations
 from meshlight.mesh.decisions import Decision
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.route_memory import Plan, RouteMemory
+from meshlight.mesh.route_memory import Plan, RouteMemory, is_like
 from meshlight.mesh.traffic import Ticket, Traffic
 
-MODELS_MAX = 256
-"""Models whose only route, or whose plan, is remembered."""
+MODELS_MAX = 1_024
+"""Names of models whose only route, or whose plan, is remembered; the oldest is dropped first."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
 _UNPLANNED = frozenset[Operation]({"other"})
@@ -91,6 +91,60 @@ def decision(
     )
 
 
+class _Found:
+    """What was found for the requests for one name: the only route, or the plan for several."""
+
+    __slots__ = ("backends", "is_models_id", "name", "node", "others", "room", "route", "snapshot", "terms")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        name: str,
+        route: RouteScore | Plan,
+        room: int,
+        terms: SharingTerms | None,
+    ) -> None:
+        self.snapshot = snapshot
+        """The last one that it was found to hold in."""
+        self.name = name
+        self.route = route
+        self.room = room
+        """It says nothing about a body of more than so many bytes, which a context may not hold."""
+        self.terms = terms
+        """What the peer may use that asks; None for own programs."""
+        model, self.backends = resolve(snapshot, name)
+        self.is_models_id = terms is None and model == name and not snapshot.routing.wishes(name)
+        self.node = snapshot.nodes[route.backend] if isinstance(route, RouteScore) else None
+        ready = {score.backend for score in route.scores} if isinstance(route, Plan) else set[str]()
+        self.others = tuple(backend for backend in self.backends if backend not in ready)
+        """Those backends of the model that are no part of the plan."""
+
+    def holds(self, snapshot: Snapshot, memory: RouteMemory) -> bool:
+        """Whether a ranking in this snapshot would come to the same."""
+        if snapshot is self.snapshot:
+            return True
+        old, route = self.snapshot, self.route
+        if snapshot.routing is not old.routing or snapshot.uses is not old.uses:
+            return False
+        if snapshot.routes is not old.routes and not (
+            self.is_models_id and snapshot.routes.get(self.name) == self.backends
+        ):
+            return False
+        if isinstance(route, RouteScore):
+            if snapshot.nodes.get(route.backend) is not self.node:
+                return False
+        else:
+            for backend in self.others:
+                node, before = snapshot.nodes.get(backend), old.nodes[backend]
+                # One that may not be used stays that while it is healthy.
+                if node is None or not (node is before or is_like(node, before)):
+                    return False
+            if not memory.renew(route, snapshot):
+                return False
+        self.snapshot = snapshot
+        return True
+
+
 class RouteChooser:
     """Chooses among the routes of the registry's snapshot."""
 
@@ -102,30 +156,28 @@ class RouteChooser:
         self.guard = ContextGuard(memory.sizes)
         self._conversations = Conversations(clock)
         self.kept = KeptState(clock)
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
-        so many bytes, which its context may not hold."""
-        self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
-        """The same for models with several routes."""
-        self._for_guests: dict[
-            tuple[str, str, Operation], tuple[SharingTerms, Snapshot, RouteScore | Plan, int]
-        ]
-        self._for_guests = {}
-        """The same by what peers may use: either the only route, or the plan."""
+        self._known: dict[tuple[str, str, Operation], _Found] = {}
+        """By the id of the peer that asks (empty for own programs), the name of the model, and the operation."""
         self._lacking: set[tuple[str, str, str]] = set()
         """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
 
     def sole(self, inbound: InferenceRequest) -> RouteScore | None:
         """Return the only route of a model, where that is known and healthy."""
-        sole = self._sole.get((inbound.head.model, inbound.operation))
+        found = self._holding(inbound) if inbound.guest is None else None
+        return found.route if found is not None and isinstance(found.route, RouteScore) else None
+
+    def _holding(self, inbound: InferenceRequest) -> _Found | None:
+        """Return what is known for a request and holds now; None for one that it says nothing about."""
+        guest, head = inbound.guest, inbound.head
+        found = self._known.get(("" if guest is None else guest.id, head.model, inbound.operation))
         if (
-            sole is not None
-            and sole[0] is self._registry.snapshot
-            and inbound.guest is None
-            and len(inbound.body) <= sole[2]
+            found is not None
+            and found.terms is guest
+            and len(inbound.body) <= found.room
+            and found.holds(self._registry.snapshot, self._memory)
             and (self.kept.is_empty or not self.kept.owners(inbound))
         ):
-            return sole[1]
+            return found
         return None
 
     async def first(self, inbound: InferenceRequest, turn: int) -> RouteScore | Choice:
@@ -135,12 +187,13 @@ class RouteChooser:
         prompt, BadRequest for a request that continues a response of a backend that can't be used.
         """
         kept = () if self.kept.is_empty else self.kept.owners(inbound)
-        is_free = inbound.guest is None and not kept
-        known = self._plans.get((inbound.head.model, inbound.operation)) if is_free else None
+        known = self._holding(inbound) if inbound.guest is None and not kept else None
         plan = None
-        if known is not None and known[0].snapshot is self._registry.snapshot:
-            plan = known[0] if len(inbound.body) <= known[1] else None
-        if plan is None:
+        if known is not None:
+            if isinstance(known.route, RouteScore):
+                return known.route
+            plan = known.route
+        else:
             found = self._plan(inbound, turn)
             if isinstance(found, RouteScore):
                 return _at_owner(found, kept)
@@ -150,39 +203,17 @@ class RouteChooser:
         reading = await read_prompt(inbound)
         snapshot = self._registry.snapshot
         if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
-            return self._anew(inbound, turn, reading)
+            known = self._holding(inbound) if plan is not None else None
+            if known is None or known.route is not plan:
+                return self._anew(inbound, turn, reading)
         return self._best_of(plan, reading, turn)
 
     def at_once(self, inbound: InferenceRequest, turn: int) -> RouteScore | Choice | None:
         """Return what `sole` or `first` would, where that takes no ranking and no thread; None elsewhere."""
-        if (score := self.sole(inbound)) is not None:
-            return score
-        if inbound.guest is not None:
-            return self._at_once_for(inbound.guest, inbound, turn)
-        known = self._plans.get((inbound.head.model, inbound.operation))
-        if known is None or len(inbound.body) > min(known[1], LARGE):
-            return None
-        plan = known[0]
-        if plan.snapshot is not self._registry.snapshot:
-            return None
-        if not self.kept.is_empty and self.kept.owners(inbound):
-            return None
-        return (
-            plan.scores[0] if len(plan.scores) == 1 else self._best_of(plan, read_small_prompt(inbound), turn)
-        )
-
-    def _at_once_for(
-        self, guest: SharingTerms, inbound: InferenceRequest, turn: int
-    ) -> RouteScore | Choice | None:
-        """Do the same for a peer's request."""
-        known = self._for_guests.get((guest.id, inbound.head.model, inbound.operation))
+        known = self._holding(inbound)
         if known is None:
             return None
-        terms, snapshot, found, room = known
-        if terms is not guest or snapshot is not self._registry.snapshot or len(inbound.body) > room:
-            return None
-        if not self.kept.is_empty and self.kept.owners(inbound):
-            return None
+        found = known.route
         if isinstance(found, RouteScore):
             return found
         if len(found.scores) == 1:
@@ -284,44 +315,36 @@ class RouteChooser:
 
     def _plan(self, inbound: InferenceRequest, turn: int) -> RouteScore | Plan | None:
         """Return the only usable route, or the plan for several; None if they have to be ranked for each request."""
-        snapshot, key = self._registry.snapshot, (inbound.head.model, inbound.operation)
+        snapshot = self._registry.snapshot
         ranking = self._usable(inbound, turn)
         candidates = ranking.candidates
-        guest, is_free = inbound.guest, not self.kept.owners(inbound)
+        is_free = not self.kept.owners(inbound)
         ready = [score for score in candidates if score.tier == "ready"]
         if len(candidates) == 1:
             if len(ranking.scores) == 1 and ready and is_free and not ranking.fallback:
-                if guest is not None:
-                    self._remember_for(guest, inbound, candidates[0], self._room(ranking))
-                else:
-                    if len(self._sole) >= MODELS_MAX:
-                        self._sole.clear()
-                    self._sole[key] = (snapshot, candidates[0], self._room(ranking))
+                self._remember(inbound, candidates[0], self._room(ranking))
             is_looked_at = len(ranking.scores) > 1 and len(inbound.body) > self._room(ranking)
             return None if is_looked_at else candidates[0]
         if not ready:
             return None
-        # The other routes come after these, whatever becomes of them until the next snapshot.
+        # The other routes come after these, until a snapshot tells something else of them.
         plan = self._memory.plan(snapshot, ranking.policy, ready)
         room = self._room(ranking)
         if len(inbound.body) > room:
             return None
         if is_free and inbound.operation not in _UNPLANNED and not ranking.fallback:
-            if guest is not None:
-                self._remember_for(guest, inbound, plan, room)
-                return plan
-            if len(self._plans) >= MODELS_MAX:
-                self._plans.clear()
-            self._plans[key] = plan, room
+            self._remember(inbound, plan, room)
         return plan
 
-    def _remember_for(
-        self, guest: SharingTerms, inbound: InferenceRequest, found: RouteScore | Plan, room: int
-    ) -> None:
-        if len(self._for_guests) >= MODELS_MAX:
-            self._for_guests.clear()
-        key = guest.id, inbound.head.model, inbound.operation
-        self._for_guests[key] = guest, self._registry.snapshot, found, room
+    def _remember(self, inbound: InferenceRequest, route: RouteScore | Plan, room: int) -> None:
+        snapshot, guest, name = self._registry.snapshot, inbound.guest, inbound.head.model
+        if guest is not None:
+            name = own_id(snapshot, guest, name)
+        known = self._known
+        if len(known) >= MODELS_MAX:
+            del known[next(iter(known))]
+        key = "" if guest is None else guest.id, inbound.head.model, inbound.operation
+        known[key] = _Found(snapshot, name, route, room, guest)
 
     def _anew(self, inbound: InferenceRequest, turn: int, reading: Reading) -> RouteScore | Choice:
         """Return the best route by a ranking for this request alone."""

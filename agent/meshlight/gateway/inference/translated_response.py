@@ -104,6 +104,16 @@ class TranslatedResponse:
         self.is_complete = True
         return await in_thread_if_large(self._held, self._translator.end)
 
+    def at_once(self) -> bytes:
+        """Return a whole translated answer whose bytes were all read already; empty for one that comes in pieces.
+
+        After an empty one, the answer has to be translated anew.
+        """
+        if self.status >= 400 or len(self._first) > SLICE or self._translator.feed(self._first):
+            return b""
+        self.is_complete = True
+        return self._translator.end()
+
     def abort(self) -> None:
         """Close the connection if the answer still holds one."""
         self._inner.abort()

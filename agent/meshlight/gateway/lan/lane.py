@@ -37,6 +37,7 @@ class GuestLane(Lane):
     """The lane of one peer; `LanApp` says the same about what it may ask."""
 
     odd = Lane.odd - {_VIA}
+    translates = False
 
     def __init__(
         self, peer_id: str, guests: Guests, inference: Inference, settings: Callable[[], Config]
