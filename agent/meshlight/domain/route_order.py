@@ -7,7 +7,6 @@ route is put in its place again when something of it has changed; nothing else i
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
-from itertools import chain
 
 from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.choice import TOO_LONG, Best, Prompt, RouteFacts, Step, fits
@@ -100,6 +99,23 @@ class RouteOrder:
         usual_s = min(self._usual)
         return usual_s if usual_s < _NEVER and len(self._untimed) < len(self._tried) else None
 
+    def home_first(self, home: int) -> Best | None:
+        """Return the same where the conversation alone decides, as nearly always where it is known; else None."""
+        at, key, second = self._home, self._keys[home], None
+        if at is None or self._busy[home] or key[self._slot] or self._full:
+            return None
+        before = key[:at]
+        for order in (self._tried, self._untried):
+            other = next((other for other in order[:2] if other is not key), None)
+            if other is None:
+                continue
+            if other[:at] < before:
+                return None
+            number = int(other[-1])
+            if other[:at] == before and not self._busy[number]:
+                second = number
+        return None if second is None else Best(home, second, "conversation")
+
     def best(self, home: int | None, route: RouteFacts | None, finish_s: float | None) -> Best | None:
         """Return what `choice.best` and `choice.as_told` do; None if a full route might have to be told.
 
@@ -115,12 +131,12 @@ class RouteOrder:
             home_key = self._key(home, route, finish_s if has_times else None)
             if (at := self._home) is not None:
                 home_key = (*home_key[:at], 0.0, *home_key[at + 1 :])
-            if finish_s is None and untried_s and has_times and (at := self._time) is not None:
-                home_key = (*home_key[:at], untried_s * (1.0 + home_key[self._slot]), *home_key[at + 1 :])
+            if finish_s is None and has_times:
+                home_key = self._timed(home_key, untried_s)
         timed_s = untried_s if has_times else None
         found = self._first_free(home, home_key, timed_s)
         if found is None:
-            order = merge(*self._sources(self._tried, self._untried, home, home_key, timed_s))
+            order = merge(*self._sources(home, home_key, timed_s))
             found = self._first_two(order, home, finish_s, untried_s)
         if self._full and found.first not in self._full and self._steps.index(found.step) > self._slot:
             return None
@@ -169,15 +185,15 @@ class RouteOrder:
 
     def _first_free(self, home: int | None, home_key: _Key | None, timed_s: float | None) -> Best | None:
         """Return the first two if both can begin at once and nothing runs there, as nearly always."""
-        if self._untried:
-            sources = self._sources(self._tried[:3], self._untried[:3], home, home_key, timed_s)
-            first, second = sorted(chain.from_iterable(sources))[:2]
-        elif home_key is None:
+        if home_key is None and not self._untried:
             first, second = self._tried[0], self._tried[1]
         else:
-            first, second = [key for key in self._tried[:3] if key[-1] != home][:2]
-            if home_key < second:
-                first, second = (home_key, first) if home_key < first else (first, home_key)
+            few = [key for key in self._tried[:3] if key[-1] != home]
+            few += [self._timed(key, timed_s) for key in self._untried[:3] if key[-1] != home]
+            if home_key is not None:
+                few.append(home_key)
+            few.sort()
+            first, second = few[0], few[1]
         slot, busy = self._slot, self._busy
         if first[slot] or first[: slot + 1] != second[: slot + 1]:
             return None
@@ -186,20 +202,17 @@ class RouteOrder:
         return self._between(first, second, ())
 
     def _sources(
-        self,
-        tried: Iterable[_Key],
-        untried: Iterable[_Key],
-        home: int | None,
-        home_key: _Key | None,
-        timed_s: float | None,
+        self, home: int | None, home_key: _Key | None, timed_s: float | None
     ) -> list[Iterable[_Key]]:
-        """Return keys in orders of their own: of the routes that have not answered with the time that is expected."""
-        at, slot = self._time, self._slot
-        if home is not None:
-            tried, untried = (filter(lambda key: key[-1] != home, keys) for keys in (tried, untried))
-        if at is not None and timed_s:
-            untried = ((*key[:at], timed_s * (1.0 + key[slot]), *key[at + 1 :]) for key in untried)
+        """Return all keys, in several orders."""
+        tried = (key for key in self._tried if key[-1] != home)
+        untried = (self._timed(key, timed_s) for key in self._untried if key[-1] != home)
         return [tried, untried] if home_key is None else [tried, untried, (home_key,)]
+
+    def _timed(self, key: _Key, timed_s: float | None) -> _Key:
+        """Return the key of a route that has not answered, with the time that is expected."""
+        at = self._time
+        return (*key[:at], timed_s * (1.0 + key[self._slot]), *key[at + 1 :]) if at and timed_s else key
 
     def _soonest(self, home: int | None, home_s: float | None, untried_s: float | None) -> float:
         """Return when the first of those would be done for which another one is left."""

@@ -287,13 +287,12 @@ class Speeds:
 
     def usual_s(self, prompt: Prompt) -> float | None:
         """Return how long it usually takes; None while that is not known."""
-        known = [self._first.usual, self._read.usual, self._write.usual]
-        if known == [None, None, None]:
+        begin_s, read_s, write_s = self._first.usual, self._read.usual, self._write.usual
+        if begin_s is None and read_s is None and write_s is None:
             return None
-        begin_s, read_s, write_s = (value or 0.0 for value in known)
         most = prompt.answer_tokens
         answer = most if 0 < most < self._answer else self._answer
-        return max(begin_s, prompt.tokens * read_s) + answer * write_s
+        return max(begin_s or 0.0, prompt.tokens * (read_s or 0.0)) + answer * (write_s or 0.0)
 
     def kept(self) -> Kept:
         """Return what is worth keeping over a restart."""

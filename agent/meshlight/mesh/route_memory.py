@@ -319,25 +319,23 @@ class RouteMemory:
         changed = set(range(len(dues))) if news is None else {numbers[key] for key in news if key in numbers}
         if now >= known.due:
             changed.update(number for number, due in enumerate(dues) if now >= due)
-        is_plain = True
+        is_plain, due_s, limits = True, known.due, self._limits
         for number in changed:
-            route, limits = plan.routes[number], self._limits
+            route = plan.routes[number]
             self._look((route,), NO_PROMPT, now)
             facts, speeds = route.facts, route.speeds
             finish_s = facts.finish_s() if self._expect_of(route, known.prompt, now, 0.0) else None
             # What the look before saw of the slots may just have been given up.
             is_old = route.told_slots is None and facts.slots != speeds.learned_slots
-            dues[number] = now if is_old else speeds.due
+            dues[number] = due_at = now if is_old else speeds.due
+            due_s = min(due_s, due_at)
             known.order.put(number, facts, finish_s, speeds.usual_s(known.prompt))
             if speeds.read_s is not None and not plan.reads:
                 plan.reads = True
                 is_plain = False
             if not route.is_plain or (limits and route.backend in limits):
                 is_plain = False
-        if now >= known.due:
-            known.due = min(dues)
-        else:
-            known.due = min(known.due, min((dues[number] for number in changed), default=_NEVER))
+        known.due = min(dues) if now >= known.due else due_s
         known.seen = self._traffic.touches
         plan.is_plain = is_plain
         return is_plain
@@ -357,6 +355,8 @@ class RouteMemory:
                 and facts.in_flight >= known.order.fewest + CROWDED
             ):
                 home = facts = None
+            elif (found := known.order.home_first(home)) is not None:
+                return found
             else:
                 facts.is_home = True
                 if self._expect_of(plan.routes[home], known.prompt, now, 0.0):

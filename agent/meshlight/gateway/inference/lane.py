@@ -84,6 +84,7 @@ class LaneRoute:
     """How requests with one head go to one backend, while neither its state nor its secret changes."""
 
     __slots__ = (
+        "is_special",
         "is_translated",
         "keeps",
         "link",
@@ -116,6 +117,7 @@ class LaneRoute:
         self.is_translated = not link.speaks(operation, score.model)
         self.keeps = link.kind.group not in RECORDED and operation in STATEFUL
         """Whether the backend may keep what an answer names."""
+        self.is_special = self.is_translated or self.keeps
 
     def is_odd(self, inbound: InferenceRequest) -> bool:
         """Whether a request goes there in a task, for the answer that it wants."""
@@ -186,6 +188,8 @@ class Lane:
     """Headers with which a request is not ordinary."""
     translates = True
     """Whether it translates."""
+    is_guests = False
+    """Whether its requests come from a peer."""
     make_request: "type[LaneRequest]"
 
     def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
@@ -261,7 +265,7 @@ class Lane:
         """Send a request on; False if it is not for the lane, and nothing was sent."""
         relay = self.relay
         try:
-            fields = read_head(body, JSON)
+            fields = read_head(body, JSON, is_guest=self.is_guests)
             inbound = InferenceRequest(
                 operation=head.operation,
                 target=head.scope["path"],
@@ -284,7 +288,7 @@ class Lane:
                 route = self._route(head, score, inbound)
             elif route.model_route is not None:
                 route = self._looked_up(head, route, inbound)
-            if route is None or len(body) > LARGE or route.is_odd(inbound):
+            if route is None or len(body) > LARGE or (route.is_special and route.is_odd(inbound)):
                 return False
             link, translation = route.link, None
             is_same = route.is_translated or route.served_as == fields.model

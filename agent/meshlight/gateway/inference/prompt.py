@@ -67,6 +67,8 @@ def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
     if b'"max' not in body and b'"num_predict' not in body:
         return 0
+    if len(body) <= 2 * FIELDS:
+        return max(map(int, _ANSWER.findall(body)), default=0)
     return max((int(found) for part in _ends(body) for found in _ANSWER.findall(part)), default=0)
 
 

@@ -121,8 +121,6 @@ class _Found:
 
     def holds(self, snapshot: Snapshot, memory: RouteMemory) -> bool:
         """Whether a ranking in this snapshot would come to the same."""
-        if snapshot is self.snapshot:
-            return True
         old, route = self.snapshot, self.route
         if snapshot.routing is not old.routing or snapshot.uses is not old.uses:
             return False
@@ -170,11 +168,12 @@ class RouteChooser:
         """Return what is known for a request and holds now; None for one that it says nothing about."""
         guest, head = inbound.guest, inbound.head
         found = self._known.get(("" if guest is None else guest.id, head.model, inbound.operation))
+        snapshot = self._registry.snapshot
         if (
             found is not None
             and found.terms is guest
             and len(inbound.body) <= found.room
-            and found.holds(self._registry.snapshot, self._memory)
+            and (found.snapshot is snapshot or found.holds(snapshot, self._memory))
             and (self.kept.is_empty or not self.kept.owners(inbound))
         ):
             return found

@@ -17,9 +17,7 @@ from meshlight.gateway.inference.lane import KnownHead, Lane, LaneRequest
 from meshlight.gateway.inference.relay import Begun
 from meshlight.gateway.inference.request import (
     GUEST,
-    JSON,
     InferenceRequest,
-    read_head,
     request_header,
     visited_by,
 )
@@ -38,6 +36,7 @@ class GuestLane(Lane):
 
     odd = Lane.odd - {_VIA}
     translates = False
+    is_guests = True
 
     def __init__(
         self, peer_id: str, guests: Guests, inference: Inference, settings: Callable[[], Config]
@@ -75,10 +74,9 @@ class GuestLane(Lane):
         return is_begun
 
     def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:
-        """Return a request as the peer's; raises BadRequest for what it may not send."""
+        """Return a request as the peer's."""
         return replace(
             inbound,
-            head=read_head(inbound.body, JSON, is_guest=True),
             guest=self.peer,
             visited=visited_by(request_header(head.headers, _VIA)),
         )
