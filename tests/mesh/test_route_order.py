@@ -241,6 +241,7 @@ def test_what_was_seen_long_ago_does_not_count_any_more() -> None:
     mesh = Mesh("local-first", *[ALIKE] * 5)
     mesh.snapshot = replace(mesh.snapshot, routing=Routing())
     mesh.plan = mesh.fresh()
+    chosen: list[str | None] = []
     for seconds in (0.1, 5.0):  # the first is usually the fastest, and slow for a while
         for number in range(5):
             for _ in range(9):
