@@ -39,7 +39,7 @@ class Town:
             own = Wanted(name=f"{home.name}-own", models=(f"model-of-{home.name}",))
             wanted = [own]
             if home is not self.anna:
-                slow = Wanted(name=f"{home.name}-slow", models=("shared",), kind="vllm", speed=15, length=30)
+                slow = Wanted(name=f"{home.name}-slow", models=("shared",), kind="vllm", speed=15, length=60)
                 wanted.append(slow)
             if home is self.bo:
                 wanted.append(Wanted(name="cloud", models=("cloud-model",), cloud="openai"))
@@ -237,8 +237,13 @@ async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_h
     endings = Counter(task.result() for task in (*streams, *late))
     print(f"\n{dict(endings)}; seen as down {took:.1f} s later")
     of_bo, of_cleo = f"peer-{bo.id[:8]}", f"peer-{cleo.id[:8]}"
-    assert set(endings) == {(of_bo, "error"), (of_cleo, "done")}
+    assert set(endings) <= {
+        (of_bo, "error"),
+        (of_cleo, "done"),
+        (of_bo, "done"),
+    }  # some may end before he dies
     assert endings[of_bo, "error"] >= 10
+    assert endings[of_cleo, "done"] >= CROWD // 2
     shown = (await anna.state()).backend("bo")
     assert shown is not None
     assert shown["health"]["text"]
