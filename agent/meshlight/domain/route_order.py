@@ -100,21 +100,20 @@ class RouteOrder:
         return usual_s if usual_s < _NEVER and len(self._untimed) < len(self._tried) else None
 
     def home_first(self, home: int) -> Best | None:
-        """Return the same where the conversation alone decides, as nearly always where it is known; else None."""
-        at, key, second = self._home, self._keys[home], None
+        """Return the same if the conversation is kept and no step after that decides; None if that is not sure."""
+        at, key = self._home, self._keys[home]
         if at is None or self._busy[home] or key[self._slot] or self._full:
             return None
-        before = key[:at]
+        before, second = key[:at], None
         for order in (self._tried, self._untried):
             other = next((other for other in order[:2] if other is not key), None)
-            if other is None:
-                continue
-            if other[:at] < before:
-                return None
-            number = int(other[-1])
-            if other[:at] == before and not self._busy[number]:
-                second = number
-        return None if second is None else Best(home, second, "conversation")
+            if other is not None and (second is None or other[:at] < second[:at]):
+                second = other
+        if second is None or second[:at] < before or self._busy[int(second[-1])]:
+            return None
+        if second[:at] == before:
+            return Best(home, int(second[-1]), "conversation")
+        return self._between(key, second, ())
 
     def best(self, home: int | None, route: RouteFacts | None, finish_s: float | None) -> Best | None:
         """Return what `choice.best` and `choice.as_told` do; None if a full route might have to be told.
