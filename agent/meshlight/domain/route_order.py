@@ -7,6 +7,7 @@ route is put in its place again when something of it has changed; nothing else i
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
+from typing import NamedTuple
 
 from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.choice import TOO_LONG, Best, Prompt, RouteFacts, Step, fits
@@ -100,21 +101,20 @@ class RouteOrder:
         return usual_s if usual_s < _NEVER and len(self._untimed) < len(self._tried) else None
 
     def home_first(self, home: int) -> Best | None:
-        """Return the same where the conversation alone decides, as nearly always where it is known; else None."""
-        at, key, second = self._home, self._keys[home], None
+        """Return the same if the conversation is kept and no step after that decides; None if that is not sure."""
+        at, key = self._home, self._keys[home]
         if at is None or self._busy[home] or key[self._slot] or self._full:
             return None
-        before = key[:at]
+        before, second = key[:at], None
         for order in (self._tried, self._untried):
             other = next((other for other in order[:2] if other is not key), None)
-            if other is None:
-                continue
-            if other[:at] < before:
-                return None
-            number = int(other[-1])
-            if other[:at] == before and not self._busy[number]:
-                second = number
-        return None if second is None else Best(home, second, "conversation")
+            if other is not None and (second is None or other[:at] < second[:at]):
+                second = other
+        if second is None or second[:at] < before or self._busy[int(second[-1])]:
+            return None
+        if second[:at] == before:
+            return Best(home, int(second[-1]), "conversation")
+        return self._between(key, second, ())
 
     def best(self, home: int | None, route: RouteFacts | None, finish_s: float | None) -> Best | None:
         """Return what `choice.best` and `choice.as_told` do; None if a full route might have to be told.
@@ -134,10 +134,11 @@ class RouteOrder:
             if finish_s is None and has_times:
                 home_key = self._timed(home_key, untried_s)
         timed_s = untried_s if has_times else None
-        found = self._first_free(home, home_key, timed_s)
+        takes = _Takes(home, finish_s, untried_s)
+        found = self._first_free(takes, home_key, timed_s)
         if found is None:
             order = merge(*self._sources(home, home_key, timed_s))
-            found = self._first_two(order, home, finish_s, untried_s)
+            found = self._first_two(order, takes)
         if self._full and found.first not in self._full and self._steps.index(found.step) > self._slot:
             return None
         return found
@@ -183,8 +184,9 @@ class RouteOrder:
             self._keys[number] = self._tried[where] = (*key[:at], time_s, *key[at + 1 :])
         self._tried.sort()
 
-    def _first_free(self, home: int | None, home_key: _Key | None, timed_s: float | None) -> Best | None:
-        """Return the first two if both can begin at once and nothing runs there, as nearly always."""
+    def _first_free(self, takes: "_Takes", home_key: _Key | None, timed_s: float | None) -> Best | None:
+        """Return the first two if both can begin at once, and neither takes too long, as nearly always."""
+        home = takes.home
         if home_key is None and not self._untried:
             first, second = self._tried[0], self._tried[1]
         else:
@@ -197,9 +199,19 @@ class RouteOrder:
         slot, busy = self._slot, self._busy
         if first[slot] or first[: slot + 1] != second[: slot + 1]:
             return None
-        if busy[int(first[-1])] or busy[int(second[-1])]:
-            return None
+        numbers = int(first[-1]), int(second[-1])
+        if busy[numbers[0]] or busy[numbers[1]]:
+            limit_s = TOO_LONG * self._soonest(takes)
+            if any(busy[number] and self._takes_s(number, takes) > limit_s for number in numbers):
+                return None
         return self._between(first, second, ())
+
+    def _takes_s(self, number: int, takes: "_Takes") -> float:
+        """Return the seconds until an answer of a route; 0 for one of which nothing is expected."""
+        takes_s = takes.home_s if number == takes.home else self._finishes[number]
+        if takes_s is None and number not in self._untimed:
+            takes_s = takes.untried_s
+        return takes_s or 0.0
 
     def _sources(
         self, home: int | None, home_key: _Key | None, timed_s: float | None
@@ -214,9 +226,9 @@ class RouteOrder:
         at = self._time
         return (*key[:at], timed_s * (1.0 + key[self._slot]), *key[at + 1 :]) if at and timed_s else key
 
-    def _soonest(self, home: int | None, home_s: float | None, untried_s: float | None) -> float:
+    def _soonest(self, takes: "_Takes") -> float:
         """Return when the first of those would be done for which another one is left."""
-        near = self._near
+        near, home, home_s, untried_s = self._near, takes.home, takes.home_s, takes.untried_s
         found = min((near[int(key[-1])] for key in self._untried), default=_NEVER) if untried_s else _NEVER
         soonest_s = found * (untried_s or 0.0) if found < _NEVER else _NEVER
         if self._untried:
@@ -226,9 +238,7 @@ class RouteOrder:
         is_near = home is not None and home_s is not None and near[home] < _NEVER
         return min(soonest_s, home_s) if is_near and home_s is not None else soonest_s
 
-    def _first_two(
-        self, order: Iterable[_Key], home: int | None, home_s: float | None, untried_s: float | None
-    ) -> Best:
+    def _first_two(self, order: Iterable[_Key], takes: "_Takes") -> Best:
         """Return the first two of all and the step between them; `order` takes none for late."""
         slot, limit_s = self._slot, -1.0
         group: _Key | None = None
@@ -244,11 +254,8 @@ class RouteOrder:
                 break
             if self._busy[number]:
                 if limit_s < 0.0:
-                    limit_s = TOO_LONG * self._soonest(home, home_s, untried_s)
-                takes_s = home_s if number == home else self._finishes[number]
-                if takes_s is None and number not in self._untimed:
-                    takes_s = untried_s
-                if takes_s is not None and takes_s > limit_s:
+                    limit_s = TOO_LONG * self._soonest(takes)
+                if self._takes_s(number, takes) > limit_s:
                     late.append((*key[:slot], _LATE, *key[slot + 1 :]))
                     continue
             elif key[slot]:
@@ -267,6 +274,15 @@ class RouteOrder:
                 alike = [int(key[-1]) for key in others if key[: at + 1] == second[: at + 1]]
                 return Best(int(first[-1]), min(alike, default=int(second[-1])), step)
         return Best(int(first[-1]), int(second[-1]), "turn")
+
+
+class _Takes(NamedTuple):
+    """The times of one request that are not in the order."""
+
+    home: int | None
+    home_s: float | None
+    """Seconds until an answer of the home, where the prompt is in the cache."""
+    untried_s: float | None
 
 
 def _index(steps: Sequence[Step], step: Step) -> int | None:
