@@ -181,8 +181,8 @@ class NamedCycle:
         self.cycle.on_leave = call
 
     def start(self, status: int, headers: Headers) -> bytes:
-        """Send the head, and return it."""
-        return self.cycle.start(status, self.renaming.head(headers))
+        """Send the head, and return it; the first piece of the body may be held."""
+        return self.cycle.start(status, self.renaming.head(headers), is_followed=False)
 
     def offer(self, data: bytes) -> bool:
         """Send a piece of the body, if there is room."""

@@ -212,9 +212,9 @@ class RequestCycle:
         """Whether a whole answer leaves at once, on a connection that stays open."""
         return self.keep_alive and not (self._connection.flow.write_paused or self.disconnected)
 
-    def start(self, status: int, headers: Headers) -> bytes:
-        """Send the head, and return it."""
-        return self._send_head(status, headers)
+    def start(self, status: int, headers: Headers, *, is_followed: bool = True) -> bytes:
+        """Send the head with the first piece of the body, if that is sure to follow at once, or soon; return it."""
+        return self._send_head(status, headers, is_followed=is_followed)
 
     def end(self, last: bytes) -> None:
         """Send the last piece of the body."""
@@ -238,7 +238,9 @@ class RequestCycle:
         """
         return (self._connection.flow, self._connection.transport.write) if self._chunked else None
 
-    def _send_head(self, status: int, headers: Headers, cors: Headers = ()) -> bytes:
+    def _send_head(
+        self, status: int, headers: Headers, cors: Headers = (), *, is_followed: bool = False
+    ) -> bytes:
         """Build the head, which is returned; it is written with the first piece of the body, or soon without one."""
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length: int | None = None
@@ -275,7 +277,7 @@ class RequestCycle:
         self.keep_alive, self._chunked, self._remaining = keep_alive, chunked, remaining
         self._head = head
         self.is_started = True
-        if length is None:
+        if length is None and not is_followed:
             asyncio.get_running_loop().call_soon(self._flush)
         return head
 
