@@ -30,6 +30,7 @@ MOST_TRIED_AGAIN = 10
 TESTS_FAILED = "Tests failed, or too little is covered; pytest's words are above."  # its exit code 1
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
+CHARACTERS = "from hypothesis import find, strategies; find(strategies.text(), lambda _: True)"
 WITH_FILES = ("-o", "junit_family=xunit1")  # the report with the file of each test
 PARALLEL = ("--dist=loadfile", "--no-loadscope-reorder")
 """In the order of tests/conftest.py; by itself xdist begins with the files of the most tests, which are quick."""
@@ -81,6 +82,8 @@ class Suite:
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
+            # hypothesis' table of all characters, once: each worker would work it out, some of them starved.
+            subprocess.run(python("-c", CHARACTERS), cwd=ROOT, env=dev_venv.environment(VENV), check=False)
             aside = Aside(self._run_in_a_row)
             faults = [
                 self._run(

@@ -21,6 +21,7 @@ from meshlight.http_client.address import Address
 from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.log_ring import LINES
 from meshlight.local_models.engines.process import STALL_S, STARTS, EngineProcess, Means
+from meshlight.local_models.engines.ready_check import CheckReady
 from meshlight.local_models.interfaces import EngineFailed
 from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
@@ -96,6 +97,7 @@ class Stage:
         self.statuses: dict[str, int] = {}
         self.checks = 0
         self.never: asyncio.Event = asyncio.Event()
+        self.asked: CheckReady = self.check
         self.notes: list[tuple[str, int]] = []
         self.ports = iter(range(20_001, 20_100))
         self.engines: list[EngineProcess] = []
@@ -114,7 +116,7 @@ class Stage:
             environ=os.environ,
             guard=self.guard,
             port=lambda: next(self.ports),
-            check_ready=self.check,
+            check_ready=self.asked,
             family=lambda _pid: self.family,
             started=lambda pid, _model: self.notes.append(("started", pid)),
             ended=lambda pid: self.notes.append(("ended", pid)),
@@ -220,6 +222,26 @@ async def test_a_taken_port_is_tried_three_times(stage: Stage) -> None:
     assert reason.code == "port-taken"
     assert [what for what, _ in stage.notes] == ["started", "ended"] * STARTS
     assert engine.address.port == 20_000 + STARTS - 1
+
+
+async def test_a_stranger_at_the_taken_port_does_not_make_the_next_start_ready(stage: Stage) -> None:
+    runner, engines = Small(BIND_FAILS), stage.engines
+
+    async def check(address: Address, path: str, body: str) -> int:
+        if address.port == 20_000:  # the stranger answers when the engine has long moved on
+            await stage.until(lambda: engines[0].address != address)
+            return 200
+        return await stage.check(address, path, body)
+
+    stage.asked = check
+    engine = await stage.start(runner)
+    runner.code = WAITS
+    waiting = asyncio.ensure_future(engine.wait_ready())
+    await stage.until(lambda: stage.checks > 1 or waiting.done())
+    assert not waiting.done()
+    stage.statuses["/health"] = 200
+    await stage.until(waiting.done)
+    await waiting
 
 
 async def test_an_end_while_it_loads_is_told_at_once(stage: Stage) -> None:

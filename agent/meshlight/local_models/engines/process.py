@@ -278,12 +278,18 @@ class EngineProcess:
             if answer.status != 200:
                 await self._give_up(self._explained())
             return True
-        status = await self._means.check_ready(self.address, self._launch.ready_path, "")
+        address = self.address
+        status = await self._means.check_ready(address, self._launch.ready_path, "")
+        if self.address != address:
+            return False  # it was started anew at another port, and a stranger has answered at this one
         if status and status != 200 and self._launch.warm_up:  # it is up, and has failed
             await self._give_up(self._explained())
         # In a thread, as the system takes long to tell where there are many connections.
         if status and not self._has_port:
-            self._has_port = await asyncio.to_thread(self._look_for_port)
+            has_port = await asyncio.to_thread(self._look_for_port)
+            if self.address != address:
+                return False
+            self._has_port = has_port
         if status != 200 or not self._has_port:
             return False
         if self._launch.warm_up:
