@@ -76,7 +76,7 @@ class Suite:
         """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
 
         A run of everything is three, two of them in one row beside the largest: the slow tests; the tests marked
-        `one_process`, one after the other; then those marked `covered`, with coverage. A run with the caller's own
+        `one_process`, one after the other; then the quick ones, with coverage. A run with the caller's own
         arguments is one without coverage, for a part of the tests covers a part of the code.
         """
         if self.args:
@@ -87,7 +87,7 @@ class Suite:
             aside = Aside(self._run_in_a_row)
             faults = [
                 self._run(
-                    ["--no-cov", "-m", "not covered and not one_process", f"-n{SLOW_WORKERS}", *PARALLEL]
+                    ["--no-cov", "--part=slow", "-m", "not one_process", f"-n{SLOW_WORKERS}", *PARALLEL]
                 ),
                 *aside.end(),
             ]
@@ -127,7 +127,7 @@ class Suite:
         alone = ["--no-cov", "-q", "-m", "one_process", *files_alone()]
         faults = [self._run(alone, may_be_empty=True, output=output)]
         step_back()
-        quick = ["--cov", "--cov-report=term", "-q", "-m", "covered", f"-n{QUICK_WORKERS}", *PARALLEL]
+        quick = ["--cov", "--cov-report=term", "-q", "--part=quick", f"-n{QUICK_WORKERS}", *PARALLEL]
         return [*faults, self._run(quick, output=output)]
 
     def _run(

@@ -10,7 +10,7 @@ SLOW = frozenset(
 )
 """Folders whose tests start processes, browsers or real engines; `-m "not slow"` leaves them out."""
 COVERED = frozenset({"cli"})
-"""The slow folders that dev.py runs with coverage, as it does the quick ones: most of it is one process."""
+"""Slow folders that are of the quick part all the same, run with coverage by dev.py: most of it is one process."""
 TESTS = Path(__file__).parent
 
 # A machine that is busy with other work is no failure: no test here is about how long one example takes.
@@ -25,6 +25,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="on",
         help="whether the services of the tests answer ordinary requests in the lane",
     )
+    parser.addoption(
+        "--part",
+        choices=("quick", "slow"),
+        help="only these folders; the files of the others are not even read",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    part = config.getoption("--part")
+    folder = _folder(collection_path)
+    if part is None or not folder or collection_path.parent != TESTS or not collection_path.is_dir():
+        return None
+    is_quick = folder not in SLOW or folder in COVERED
+    return True if is_quick != (part == "quick") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,9 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its folder, and put it first: files run in parallel, and a long one must not end alone."""
     for item in items:
-        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
-        if folder in SLOW:
+        if _folder(item.path) in SLOW:
             item.add_marker("slow")
-        if item.get_closest_marker("slow") is None or folder in COVERED:
-            item.add_marker("covered")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _folder(path: Path) -> str:
+    """Return the folder of the tests that a path is or lies in; empty for another path."""
+    parts = path.relative_to(TESTS).parts if path.is_relative_to(TESTS) else ()
+    return parts[0] if parts else ""
