@@ -12,6 +12,7 @@ PROC = Path("/proc")
 SHOWS_CONNECTIONS = sys.platform == "linux"
 _ESTABLISHED = "01"
 """TCP_ESTABLISHED, as the fourth column of the kernel's tables has it (proc_net_tcp.rst)."""
+_HAS_ESTABLISHED = f" {_ESTABLISHED} "
 _AT = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{32}):[0-9A-F]{4}")
 CONNECTIONS_MAX = 100_000
 """Lines of one table that are read."""
@@ -69,7 +70,8 @@ class EngineClients:
             try:
                 with (self._proc / "self" / "net" / name).open(encoding="ascii", errors="replace") as lines:
                     for line in islice(lines, CONNECTIONS_MAX):
-                        if (row := _row(line)) is not None:
+                        # Most lines of a busy machine are connections that have ended: they are not taken apart.
+                        if _HAS_ESTABLISHED in line and (row := _row(line)) is not None:
                             yield row
             except OSError:
                 continue
