@@ -48,11 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
         node.LANE = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow by its folder, and put it first: files run in parallel, and a long one must not end alone."""
     for item in items:
         if _folder(item.path) in SLOW:
             item.add_marker("slow")
+    if config.getoption("--lane") == "off":
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("lane")])
+        items[:] = [item for item in items if not item.get_closest_marker("lane")]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from faults.raw import RawBackend, chunked, complete, responds
 from local_models.stub_manager import StubManager
 from meshlight.domain.backend import Reason
@@ -164,6 +166,7 @@ async def test_it_can_be_neither_changed_nor_removed_nor_added(tmp_path: Path) -
         assert (await node.http.get(f"/mesh/backends/{LOCAL_ID}")).status_code == 404
 
 
+@pytest.mark.lane
 async def test_a_model_whose_engine_runs_is_asked_without_a_task(tmp_path: Path) -> None:
     async with RawBackend("e", respond=responds(complete(ANSWER, JSON))) as engine:
         manager = StubManager(engine.url, served_as="/home/me/m")
@@ -182,6 +185,7 @@ async def test_a_model_whose_engine_runs_is_asked_without_a_task(tmp_path: Path)
             assert manager.ended == ["m"] * 4
 
 
+@pytest.mark.lane
 async def test_why_its_engine_ended_is_told_for_the_lane_too(tmp_path: Path) -> None:
     event = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"a word of the answer"}}]}\n\n'
     answers = [[complete(ANSWER, JSON)], [chunked(event)[0] + chunk(event)], []]

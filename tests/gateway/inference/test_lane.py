@@ -31,6 +31,8 @@ from meshlight.http_client.connector import Resolver
 from meshlight.mesh.traffic import Symptoms
 from servers.byte_server import chunk
 
+pytestmark = pytest.mark.lane
+
 WAIT_S = 10.0
 CHAT = "/v1/chat/completions"
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"a word of the answer"}}]}\n\n'
