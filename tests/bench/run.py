@@ -135,7 +135,9 @@ class Bench:
                     meshlight(self.folder, [one], name="500 backends, 500 models", hosts=HOSTS)
                 )
             )
-            subjects.append(stack.enter_context(meshlight(self.folder, crowd, name="50 backends, 1 model")))
+            for count in (2, 50):  # with a choice
+                some = meshlight(self.folder, crowd[:count], name=f"{count} backends, 1 model")
+                subjects.append(stack.enter_context(some))
             self._load("Growth", subjects, 16, SMALL)
             self._print("Growth", ("cpu_us", "rate", "errors"), base="1 backend, 1 model")
 
