@@ -92,6 +92,8 @@ class Rig:
         self.tls: ssl.SSLContext | None = None
         """What connections to `https` addresses trust."""
         self.connect_s = 0.2
+        self.idle_s = 2.0
+        """How long a connection may be idle and still be used."""
         self.links = BackendConnections(MemorySettingsStore(), self._upstream, self._upstream)
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
@@ -155,6 +157,7 @@ class Rig:
         return Upstream(
             address,
             connect_timeout_s=self.connect_s,
+            idle_expiry_s=self.idle_s,
             resolver=self.resolver,
             tls=self.tls if address.scheme == "https" else None,
         )

@@ -31,6 +31,15 @@ async def test_what_does_not_come_ends_in_a_timeout() -> None:
 
 
 @on_each_loop
+async def test_a_share_of_a_time_that_is_used_up_is_over_at_once() -> None:
+    async with asyncio.timeout(5) as guard:
+        with pytest.raises(TimeoutError):
+            async with fair_timeout(-30.0):
+                await asyncio.Event().wait()
+    assert not guard.expired()
+
+
+@on_each_loop
 async def test_an_error_inside_stays_what_it_is_and_the_limit_is_forgotten() -> None:
     with pytest.raises(ConnectionRefusedError):
         async with fair_timeout(LIMIT_S):

@@ -359,7 +359,11 @@ class ConnectionPool:
     def _make_room(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close an idle connection for each new one that is late, and look again."""
         now, first = loop.time(), self._first
-        late = [one for one, since in first.items() if now - since + _SLACK_S >= SLOW_FIRST_RESPONSE_S]
+        late: list[Connection] = []
+        for connection, since in first.items():
+            if now - since + _SLACK_S < SLOW_FIRST_RESPONSE_S:
+                break  # nor are those after it
+            late.append(connection)
         for connection in late:
             del first[connection]
             first[connection] = now

@@ -10,10 +10,11 @@ async def fair_timeout(limit_s: float) -> AsyncIterator[None]:
     """Raise TimeoutError in what runs inside when it takes longer than `limit_s` seconds, as `asyncio.timeout` does.
 
     On a busy machine this process may be kept waiting for longer than that: what has come from the other side is
-    there then, only unread. So a limit that is found to be over too late waits as long again as it was late.
+    there then, only unread. So a limit that is found to be over too late waits as long again as it was late. One that
+    is negative is over at once: what others have used up of a time that is shared is no lateness.
     """
     loop = asyncio.get_running_loop()
-    due = loop.time() + limit_s
+    due = loop.time() + max(limit_s, 0.0)
     timer: asyncio.TimerHandle | None = None
 
     def judge() -> None:

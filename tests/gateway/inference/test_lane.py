@@ -844,6 +844,21 @@ async def test_a_request_is_sent_when_its_connection_is_there(
     assert numbers(gateway) == (1, is_late)
 
 
+async def test_a_key_that_comes_while_connecting_is_the_one_that_is_sent(
+    gateway: LocalGateway, client: Client, names: Names
+) -> None:
+    async with RawBackend("a", respond=responds(CLOSING)) as backend:
+        await opening(gateway, client, backend, names)
+        link = gateway.rig.links.get("a")
+        assert link is not None
+        link.set_secret("another")
+        names.may_answer.set()
+        assert b" 200 " in (await client.answer())[0]
+        assert [request.header(b"authorization") for request in backend.posts] == [[], [b"Bearer another"]]
+        assert await settled(gateway, 2) == (2, 2, 0, 0)
+    assert numbers(gateway) == (1, 1)
+
+
 async def test_a_client_that_leaves_ends_the_connecting(
     gateway: LocalGateway, client: Client, names: Names
 ) -> None:
