@@ -27,7 +27,7 @@ CONNECTIONS = (1, 16, 64, 256)
 PACED = ((64, 20), (1000, 100), (5000, 500))
 """Numbers of streams, and milliseconds between the chunks of each."""
 PARTS = ("rest", "json", "stream", "paced", "tls", "peers", "growth", "translated", "choice")
-"""At rest first: later, the system's tables are full of connections that have ended, which the service looks through."""
+"""At rest first: later, the tables of the system are full of ended connections, which the service looks through."""
 HOSTS = tuple(f"127.0.{number // 250}.{number % 250 + 1}" for number in range(500))
 console = Console()
 if not console.is_terminal:
