@@ -500,13 +500,7 @@ class LaneRequest:
             if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
                 self._answer(response, ready, first)
                 return
-        if (
-            response.status != 200
-            or response.has_failed
-            or is_page(response.headers)
-            or not is_plainly_ok(first)
-            or not self._cycle.has_room
-        ):
+        if not (_is_plain(response, first) and self._cycle.has_room):
             self._go_on()
             return
         self._timers.waits.pop(self, None)
@@ -551,13 +545,7 @@ class LaneRequest:
 
     def _translated(self, response: Response, translation: TranslatedRequest, body: bytes) -> bool:
         """Pass on a whole answer translated; False, and nothing was sent or counted, if that is not plain."""
-        if (
-            response.status != 200
-            or response.has_failed
-            or is_page(response.headers)
-            or not is_plainly_ok(body)
-            or not self._cycle.can_answer
-        ):
+        if not (_is_plain(response, body) and self._cycle.can_answer):
             return False
         answer = TranslatedResponse(response, translation.back, body)
         try:
@@ -668,6 +656,16 @@ class LaneRequest:
 
 
 Lane.make_request = LaneRequest
+
+
+def _is_plain(response: Response, body: bytes) -> bool:
+    """Whether an answer, as far as it is there, is a good one beyond doubt."""
+    return (
+        response.status == 200
+        and not response.has_failed
+        and not is_page(response.headers)
+        and is_plainly_ok(body)
+    )
 
 
 def _passing(flow: FlowControl, write: Callable[[bytes], None], tap: UsageTap, silence: SilenceTimer) -> Push:
