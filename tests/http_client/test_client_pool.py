@@ -129,6 +129,22 @@ def test_a_new_connection_that_is_late_has_one_idle_connection_closed_at_a_time(
     assert pool.acquire(NOW + 2) is cans[2].connection
 
 
+def test_a_server_of_one_thread_is_freed_by_the_other_client_of_it() -> None:
+    pool, probes, loop = ConnectionPool(2.0), ConnectionPool(9.0), OneTimer()
+    probes.join(pool.room)
+    probe = idle_connection(probes, NOW)
+    late = new_connection(pool, loop)
+    loop.go_off()
+    assert probes.idle == 1
+    loop.go_off()
+    assert probe.transport.is_closed
+    assert probes.idle == 0
+    loop.go_off()
+    assert idle_connection(probes, NOW).transport.is_closed, "none may come to rest meanwhile"
+    pool.answered(late.connection)
+    assert not idle_connection(probes, NOW).transport.is_closed
+
+
 def test_where_none_is_idle_the_next_ones_that_would_be_are_closed() -> None:
     pool, loop = ConnectionPool(2.0), OneTimer()
     for _ in range(3):

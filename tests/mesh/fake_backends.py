@@ -58,6 +58,9 @@ class FakeUpstream:
         self._clock = clock
         self._waiting: list[asyncio.Future[None]] = []
 
+    def share_room(self, other: "FakeUpstream") -> None:
+        """Do nothing: it has no connections."""
+
     async def fetch(self, method: str, path: str, *, headers: Headers = (), **_: Any) -> Reply:
         del method
         if path in DETAILS:

@@ -86,6 +86,15 @@ class Upstream:
         """The number of idle connections in the pool."""
         return self._pool.idle
 
+    def share_room(self, other: "Upstream") -> None:
+        """Count the connections of another client of this server too where a new one has to be made room for."""
+        self._pool.join(other.room)
+
+    @property
+    def room(self) -> "Room":
+        """What its connections share with those of other clients of the server."""
+        return self._pool.room
+
     @property
     def open(self) -> int:
         """The number of open connections, idle or busy."""
@@ -271,6 +280,17 @@ def _give_up(opening: Opening) -> None:
         opening.result().abort()
 
 
+class Room:
+    """What the pools of connections to one server share."""
+
+    __slots__ = ("late", "pools")
+
+    def __init__(self) -> None:
+        self.late: set[Connection] = set()
+        """New connections for each of which one is to be closed as soon as it becomes idle."""
+        self.pools: list[ConnectionPool] = []
+
+
 class ConnectionPool:
     """The connections to one backend; the last idle one is reused first, and none that was idle for too long.
 
@@ -279,10 +299,11 @@ class ConnectionPool:
 
     Small servers use one thread per connection, also while it is idle (llama-server has slots + 2 threads and
     closes idle connections after 5 s): a new connection is accepted, and then waits for our own idle ones. So each
-    new connection whose first response is late has an idle one closed, or the next one that becomes idle.
+    new connection whose first response is late has an idle one closed, or the next one that becomes idle; of another
+    pool that shares the room at the server only when it is late again.
     """
 
-    __slots__ = ("_expiry_s", "_first", "_idle", "_is_closed", "_late", "_timer", "heads", "open")
+    __slots__ = ("_expiry_s", "_first", "_idle", "_is_closed", "_timer", "heads", "open", "room")
 
     def __init__(self, expiry_s: float) -> None:
         self.heads = KnownHeads()
@@ -291,8 +312,7 @@ class ConnectionPool:
         self._expiry_s = expiry_s
         self._first: dict[Connection, float] = {}
         """New connections that wait for their first response, with since when, the oldest first."""
-        self._late: set[Connection] = set()
-        """Those of them for which a connection is to be closed as soon as it becomes idle."""
+        self.join(Room())
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._idle: deque[Connection] = deque()  # oldest first
@@ -314,6 +334,18 @@ class ConnectionPool:
                 return connection
         return None
 
+    def join(self, room: "Room") -> None:
+        """Make room for the new connections of the other pools of a room too, as they do for its own."""
+        self.room = room
+        room.pools.append(self)
+
+    def close_oldest(self) -> bool:
+        """Close the connection that has been idle for longest; False if there is none."""
+        if self._idle:
+            self._idle.popleft().close()
+            return True
+        return False
+
     def close(self) -> None:
         """Close the idle connections now, and the others when their exchange ends."""
         self._is_closed = True
@@ -333,16 +365,17 @@ class ConnectionPool:
     def answered(self, connection: Connection) -> None:
         """Make no room for this one any more."""
         self._first.pop(connection, None)
-        self._late.discard(connection)
+        self.room.late.discard(connection)
         if self._timer is not None and not self._first:
             self._timer.cancel()
             self._timer = None
 
     def released(self, connection: Connection) -> None:
         """Keep a connection for the next request, or close it."""
-        if self._is_closed or self._late:
-            if self._late:
-                self._late.pop()
+        late = self.room.late
+        if self._is_closed or late:
+            if late:
+                late.pop()
             connection.close()
             return
         idle = self._idle
@@ -358,7 +391,7 @@ class ConnectionPool:
 
     def _make_room(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close an idle connection for each new one that is late, and look again."""
-        now, first = loop.time(), self._first
+        now, first, waiting = loop.time(), self._first, self.room.late
         late: list[Connection] = []
         for connection, since in first.items():
             if now - since + _SLACK_S < SLOW_FIRST_RESPONSE_S:
@@ -367,10 +400,12 @@ class ConnectionPool:
         for connection in late:
             del first[connection]
             first[connection] = now
-            if self._idle:
-                self._idle.popleft().close()
+            if self.close_oldest():
+                continue
+            if connection in waiting and any(pool.close_oldest() for pool in self.room.pools):
+                waiting.discard(connection)
             else:
-                self._late.add(connection)
+                waiting.add(connection)
         wait_s = next(iter(first.values())) + SLOW_FIRST_RESPONSE_S - now
         self._timer = loop.call_later(wait_s, self._make_room, loop)
 

@@ -218,6 +218,8 @@ class BackendConnections:
         connection = BackendConnection(
             backend, self._upstream_for(address, backend), self._probes_for(address, backend)
         )
+        # Where a server has one thread, the connection that rests after a probe would hold up all requests.
+        connection.upstream.share_room(connection.probes)
 
         def upstream_for(address: Address) -> Upstream:
             return self._upstream_for(address, backend)
