@@ -19,8 +19,9 @@ def _nothing() -> None:
     """Stand for a machine without systemd."""
 
 
-def test_where_nothing_runs_nothing_is_made(type_words: Type, tmp_path: Path) -> None:
-    said = type_words("quit")
+@pytest.mark.parametrize("words", [(), ("--wait",), ("--wait", "5")])
+def test_where_nothing_runs_nothing_is_made(words: tuple[str, ...], type_words: Type, tmp_path: Path) -> None:
+    said = type_words("quit", *words)
     assert (said.code, said.out) == (0, "Meshlight does not run.\n")
     assert list(tmp_path.iterdir()) == []
 

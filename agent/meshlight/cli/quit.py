@@ -33,7 +33,13 @@ Examples:
 Exit code: 0 if nothing runs any more, 1 if something still does.""",
 )
 @click.option(
-    "--wait", default=WAIT_S, show_default=True, metavar="SECONDS", help="How long to wait for the end."
+    "--wait",
+    is_flag=False,
+    flag_value=WAIT_S,
+    default=WAIT_S,
+    show_default=True,
+    metavar="[SECONDS]",
+    help="How long to wait for the end.",
 )
 def quit_(*, wait: float) -> None:
     """End the tray, the window and the service.
