@@ -1,7 +1,7 @@
 import pytest
 
 from meshlight.backends.metadata import version_of
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 
 @pytest.mark.parametrize(

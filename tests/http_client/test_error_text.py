@@ -2,7 +2,7 @@ import pytest
 
 from meshlight.domain.text import QUOTE_MAX
 from meshlight.http_client.error_text import is_html, message_of, quoted_error
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 
 def reply(body: bytes, kind: bytes = b"application/json") -> Reply:

@@ -20,9 +20,8 @@ from meshlight.mesh.route_memory import (
     ROUTES_MAX,
     TICK_S,
     RouteMemory,
-    SlowRoute,
-    slow_lines,
 )
+from meshlight.mesh.slow_routes import SlowRoute, slow_lines
 from meshlight.mesh.traffic import Traffic
 
 

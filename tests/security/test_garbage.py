@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from meshlight.gateway.server.asgi import Receive, Scope, Send
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
 from meshlight.gateway.server.limits import DEFAULT_LIMITS
-from meshlight.gateway.server.protocol import Config
 
 PARTS = [
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -84,7 +83,7 @@ class Seen(list[tuple[str, bytes]]):
 async def converse(pieces: list[bytes]) -> tuple[Seen, bytes]:
     """Feed the pieces to a connection, letting the application run between them."""
     observed, wire = Seen(), Wire()
-    protocol = ClientConnection(Config(observed), GatewayState(DEFAULT_LIMITS), {})
+    protocol = ClientConnection(observed, GatewayState(DEFAULT_LIMITS), {})
     protocol.connection_made(cast("asyncio.Transport", wire))
     for piece in pieces:
         if wire.is_over:

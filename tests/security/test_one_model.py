@@ -29,7 +29,8 @@ from meshlight.domain.rules import Routing, Rule
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
-from meshlight.gateway.inference.relay import Begun, Relay
+from meshlight.gateway.inference.begun import Begun
+from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama

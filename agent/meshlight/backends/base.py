@@ -29,7 +29,7 @@ from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import OPERATIONS, Operation
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
-from meshlight.http_client.response import Headers, Reply
+from meshlight.http_client.reply import Headers, Reply
 
 Group = Literal["engine", "local", "router", "cluster", "cloud", "peer"]
 NOT_ADDED = frozenset[Group]({"local", "peer"})

@@ -20,7 +20,7 @@ from meshlight.domain.errors import (
 )
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
-from meshlight.http_client.response import Headers, Reply
+from meshlight.http_client.reply import Headers, Reply
 
 PORT_LIMIT_S = 1.5
 UNKNOWN_PAUSE_S = 60.0

@@ -22,7 +22,7 @@ from meshlight.domain.text import QUOTE_MAX, sanitize_line
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.error_text import is_html, quoted_error
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _VERSION_IN_PATH = re.compile(r"^(.*?/v\d+[a-z0-9]*)/")
 _ENGINES = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio"})

@@ -19,7 +19,7 @@ from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.text import sanitize_line
-from meshlight.http_client.response import Headers, Reply
+from meshlight.http_client.reply import Headers, Reply
 
 EVERY_S = 60.0
 WARMTH_EVERY_S = 10.0

@@ -9,7 +9,7 @@ from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import BackendCheckFailed, Conflict, MeshlightError, NotFound
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.error_text import message_of, quoted_error
-from meshlight.http_client.response import Headers, Reply
+from meshlight.http_client.reply import Headers, Reply
 
 _JSON = (b"content-type", b"application/json")
 ANSWER_MAX = 1 << 20

@@ -40,7 +40,7 @@ from meshlight.domain.peers import SharedBackend, SharedCatalog
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.error_text import message_of
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"

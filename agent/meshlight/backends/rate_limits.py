@@ -12,7 +12,7 @@ from typing import get_args
 
 from meshlight.domain.account_limits import Limit, LimitKind
 from meshlight.http_client.headers import header_value, read_date
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 LONGEST_S = 31 * 86_400.0
 """A longer limit is shown as a month."""

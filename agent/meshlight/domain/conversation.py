@@ -10,8 +10,9 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
+from meshlight.domain.conversation_body import ConversationBody, Turn
 from meshlight.domain.decoding import decode_or_none
 
 ID_HEADERS = (
@@ -30,30 +31,9 @@ BEGINNING_MAX = 1 << 20
 """Bytes of the beginning that make the mark."""
 
 
-_NOTHING = Raw()
-
-
-class _Body(Struct, frozen=True):
-    messages: Raw = _NOTHING
-    input: Raw = _NOTHING
-    contents: Raw = _NOTHING
-    prompt: Raw = _NOTHING
-    system: Raw = _NOTHING
-    instructions: Raw = _NOTHING
-    systemInstruction: Raw = _NOTHING  # noqa: N815 - Gemini's name
-    conversation: Any = None
-    prompt_cache_key: Any = None
-    metadata: Any = None
-    user: Any = None
-
-
-class _Turn(Struct, frozen=True):
-    role: str | None = None
-
-
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(ConversationBody)
 _items = msgspec.json.Decoder(list[Raw])
-_turns = msgspec.json.Decoder(_Turn)
+_turns = msgspec.json.Decoder(Turn)
 
 
 def conversation_of(model: str, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
@@ -85,7 +65,7 @@ def _id(value: Any, key: str = "id") -> str:
     return value if isinstance(value, str) else ""
 
 
-def _beginning(body: _Body) -> list[bytes]:
+def _beginning(body: ConversationBody) -> list[bytes]:
     """Return what comes before the first answer: system prompt, and the turns up to the first one of the user."""
     parts = [
         text for part in (body.system, body.instructions, body.systemInstruction) if (text := bytes(part))

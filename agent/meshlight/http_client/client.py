@@ -7,8 +7,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from msgspec import Struct
-
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
@@ -16,7 +14,8 @@ from meshlight.http_client.connection import Connection, Waiter
 from meshlight.http_client.connector import Connector, Resolver
 from meshlight.http_client.fair_timeout import fair_timeout
 from meshlight.http_client.known_heads import KnownHeads
-from meshlight.http_client.response import Headers, Reply, Response
+from meshlight.http_client.reply import Headers, Reply
+from meshlight.http_client.response import Response
 from meshlight.http_client.tunnel import TunnelConnector
 
 __all__ = ["Headers", "Reply", "Response", "Upstream"]
@@ -44,11 +43,14 @@ Opening = asyncio.Task[Connection]
 """A connection that is being opened."""
 
 
-class SentRequest(Struct, frozen=True):
+class SentRequest:
     """A request that was written without waiting, and who waits for its response now."""
 
-    connection: Connection
-    waiter: asyncio.Future[Response]
+    __slots__ = ("connection", "waiter")
+
+    def __init__(self, connection: Connection, waiter: asyncio.Future[Response]) -> None:
+        self.connection = connection
+        self.waiter = waiter
 
 
 class Upstream:

@@ -16,9 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
 from meshlight.http_client.known_heads import KnownHeads
-from meshlight.http_client.response import HIGH_WATER, Headers, Reply, Response
-
-__all__ = ["Connection", "ConnectionOwner", "Headers", "Reply", "Response"]
+from meshlight.http_client.response import HIGH_WATER, Response
 
 HEAD_MAX = 64 * 1024
 """Bytes of a response's head, and of everything else without body: 1xx heads, chunk extensions, trailers."""

@@ -3,7 +3,7 @@
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX, sanitize_line
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _BODY_MAX = 1 << 16
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 LONGEST_S = 3600.0
 """The longest wait that is accepted, in seconds: a wrong header must not switch a backend off for good."""

@@ -1,15 +1,12 @@
-"""Responses: a small complete one (`Reply`), and one whose body is still arriving (`Response`)."""
+"""A response whose body is still arriving."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
-
-from msgspec import Struct
 
 from meshlight.domain.errors import UpstreamError
 from meshlight.http_client.known_heads import KnownHead
 
-Headers = Sequence[tuple[bytes, bytes]]
 Push = Callable[[bytes, bytes], bool]
 """Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read.
 
@@ -18,19 +15,6 @@ The second argument is the same as it came, with its size before it, if that was
 
 HIGH_WATER = 256 * 1024
 """Unread bytes above which reading from the server pauses."""
-
-
-class Reply(Struct, frozen=True):
-    """A small, complete response."""
-
-    status: int
-    headers: Headers
-    """Names are lower-case."""
-    body: bytes
-    elapsed_s: float
-    """Seconds from writing the request to the response's head, without the time to connect."""
-    reused: bool
-    """Whether the connection had carried an earlier exchange, so that `elapsed_s` is a warm latency."""
 
 
 class Source(Protocol):

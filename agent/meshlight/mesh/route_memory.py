@@ -5,27 +5,22 @@ the facts of routes up to date for each choice; `Plan` keeps those of one model 
 they are. Among many routes that are plain, only those of which something has changed are looked at (`RouteOrder`).
 """
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import Protocol
-
-import msgspec
-from msgspec import Struct
 
 from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.choice import NO_PROMPT, STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
-from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.route_order import RouteOrder
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
-from meshlight.domain.speed import LONGEST_S, Kept, Speeds
-from meshlight.domain.text import sanitize_line
+from meshlight.domain.speed import Kept, Speeds
+from meshlight.mesh.kept_speeds import KeptRoute, SpeedStore, read, written
 from meshlight.mesh.prompt_sizes import PromptSizes
+from meshlight.mesh.slow_routes import SlowRoute
 from meshlight.mesh.traffic import Ticket, Traffic
 
 ROUTES_MAX = 2_000
@@ -42,7 +37,6 @@ OWN_QUEUE_S = 15.0
 """For how long it counts that requests were seen to wait in an engine's own queue."""
 SLOW_FOR_S = 300.0
 """A route that is slow for so long is worth telling."""
-KEPT_BYTES_MAX = 1 << 20
 MANY = 4
 """From so many routes on, they are kept in order."""
 KINDS_MAX = 8
@@ -58,39 +52,6 @@ _NEVER = float("inf")
 _NO_DETAIL = ModelDetail()
 _UNKNOWN = Speeds()
 """Of a route that has not answered yet; never changed."""
-
-
-class SpeedStore(Protocol):
-    """Keeps the learned speeds over a restart."""
-
-    def read(self) -> bytes:
-        """Return what was written last; empty when nothing was, or it can't be read."""
-
-    def write(self, data: bytes) -> None:
-        """Store this in the place of what was there, soon."""
-
-    def write_now(self, data: bytes) -> None:
-        """Store it before returning."""
-
-
-class SlowRoute(Struct, frozen=True):
-    """A route that takes more than twice its usual time."""
-
-    backend: str
-    place: str
-    model: str
-    since: float
-    """Monotonic seconds."""
-
-
-class _KeptRoute(Struct, frozen=True, array_like=True):
-    backend: str
-    place: str
-    model: str
-    kept: Kept
-
-
-_kept_routes = msgspec.json.Decoder(list[_KeptRoute])
 
 
 class _Live:
@@ -613,10 +574,8 @@ class RouteMemory:
         speeds.is_one_engine = not key[1]
         return speeds
 
-    def _read(self) -> list[_KeptRoute]:
-        data = self._store.read() if self._store is not None else b""
-        found = decode_or_none(data, _kept_routes) if len(data) <= KEPT_BYTES_MAX else None
-        return [route for route in found or () if _is_sane(route.kept)][:ROUTES_MAX]
+    def _read(self) -> list[KeptRoute]:
+        return [] if self._store is None else read(self._store.read())[:ROUTES_MAX]
 
     def _tick(self) -> None:
         """Write what was learned, and tell which routes are slow; again in a minute while there are any."""
@@ -630,22 +589,13 @@ class RouteMemory:
             self._ticking = self._later(TICK_S, self._tick)
 
     def _kept(self) -> bytes:
-        kept = [
-            _KeptRoute(*key, values)
-            for key, speeds in self._speeds.items()
-            if (values := speeds.kept()) != Kept()
-        ]
-        return msgspec.json.encode(kept)
-
-
-def slow_lines(slow: Sequence[SlowRoute], now: float, wall_now: float) -> dict[str, str]:
-    """Return a sentence for each backend with a slow route: the one that has been slow for longest."""
-    lines: dict[str, str] = {}
-    for route in sorted(slow, key=lambda route: route.since):
-        began = time.strftime("%H:%M", time.localtime(wall_now - (now - route.since)))
-        name = sanitize_line(route.model)
-        lines.setdefault(route.backend, f"{name} has been at less than half its usual speed since {began}.")
-    return lines
+        return written(
+            [
+                KeptRoute(*key, values)
+                for key, speeds in self._speeds.items()
+                if (values := speeds.kept()) != Kept()
+            ]
+        )
 
 
 def _is_crowded(routes: Sequence[_Live]) -> bool:
@@ -695,13 +645,6 @@ def is_like(node: Node, old: Node) -> bool:
 
 def _detail(node: Node, model: str) -> ModelDetail:
     return node.details.get(model) or node.details.get(node.names.get(model, ""), _NO_DETAIL)
-
-
-def _is_sane(kept: Kept) -> bool:
-    times = (kept.first_s, kept.read_s, kept.write_s, kept.load_s)
-    return all(value is None or 0 <= value <= LONGEST_S for value in times) and (
-        kept.answer is None or 0 <= kept.answer <= 1_000_000
-    )
 
 
 def _without_needless(

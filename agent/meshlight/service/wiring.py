@@ -96,7 +96,8 @@ from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import SLOTS, BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.route_memory import RouteMemory, slow_lines
+from meshlight.mesh.route_memory import RouteMemory
+from meshlight.mesh.slow_routes import slow_lines
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers

@@ -13,7 +13,7 @@ from meshlight.domain.health import Answered, Failed, Limited, Refused
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.connector import context_for
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
 
 START = 1_790_000_000.0

@@ -7,7 +7,7 @@ import pytest
 from backends.backend_ai.cluster_rig import rig
 from backends.playback import Playback, answer
 from meshlight.backends.backend_ai.client import VERSION, ManagerVersion, read_token, read_version
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 
 def reply(body: object, status: int = 200) -> Reply:

@@ -13,7 +13,7 @@ from backends.playback import HANG, PAGE, Playback, answer
 from meshlight.backends.backend_ai.diagnostics import refusal_reason
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.domain.backend import Backend
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 from meshlight.simulator.backend_ai.manager import SimulatedCluster
 from meshlight.simulator.backend_ai.service import ClusterService
 

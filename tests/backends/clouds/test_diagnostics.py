@@ -6,7 +6,7 @@ from backends.playback import backend
 from meshlight.backends.clouds.diagnostics import cloud_reason, wait_s
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind, Reason
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 
 def reply(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:

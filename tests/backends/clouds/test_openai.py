@@ -8,7 +8,7 @@ from meshlight.backends.diagnostics import status_fact
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
 from meshlight.domain.operations import OPENAI_OPERATIONS, OPERATIONS, Operation
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 OPENAI = KINDS["openai"]
 KEY = "sk-secret"

@@ -8,7 +8,8 @@ from gateway.rig import Rig
 from meshlight.domain.peers import Peer
 from meshlight.gateway.access.guard import PAGE_CHAT
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
-from meshlight.gateway.inference.relay import Begun, Relay
+from meshlight.gateway.inference.begun import Begun
+from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama

@@ -3,7 +3,7 @@
 import pytest
 
 from meshlight.gateway.inference.failures import RefusalSubject, may_mean_path, subject
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 JSON = ((b"content-type", b"application/json"),)
 

@@ -9,7 +9,8 @@ from meshlight.domain.choice_words import ONLY_ONE
 from meshlight.domain.health import Answered
 from meshlight.domain.routing import RouteScore
 from meshlight.domain.rules import Routing
-from meshlight.gateway.inference.route_choice import AFTER_FAILURE, decision
+from meshlight.gateway.inference.choice import AFTER_FAILURE
+from meshlight.gateway.inference.route_choice import decision
 from meshlight.simulator.engine import SimulatedEngine
 
 WHY = "x-meshlight-why"

@@ -9,9 +9,9 @@ from meshlight.domain.backend import Reason
 from meshlight.domain.routing import Tier
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.request import Head, InferenceRequest
+from meshlight.gateway.inference.retry_budget import RetryBudget
 from meshlight.gateway.inference.retry_policy import (
     EXTRA_ATTEMPTS,
-    RetryBudget,
     RetryPolicy,
     allows_next,
     policy_for,

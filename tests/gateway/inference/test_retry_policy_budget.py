@@ -1,6 +1,6 @@
 """Retries are bounded: a fifth of the requests, and never fewer than three."""
 
-from meshlight.gateway.inference.retry_policy import RetryBudget
+from meshlight.gateway.inference.retry_budget import RetryBudget
 
 
 def test_a_quiet_gateway_may_retry_three_times() -> None:

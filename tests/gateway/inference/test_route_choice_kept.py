@@ -13,8 +13,9 @@ from meshlight.domain.backend import ModelDetail, Reason
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.health import Answered, Broke, Failed, Unreached
 from meshlight.domain.rules import Routing, Rule
+from meshlight.gateway.inference.choice import Choice
 from meshlight.gateway.inference.request import Head, InferenceRequest
-from meshlight.gateway.inference.route_choice import Choice, RouteChooser
+from meshlight.gateway.inference.route_choice import RouteChooser
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic

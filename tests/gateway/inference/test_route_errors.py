@@ -26,7 +26,7 @@ from meshlight.gateway.inference.route_errors import (
     no_such_model,
 )
 from meshlight.gateway.inference.timeouts import Cause
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 
 def miss(name: str, code: str = "refused", *, cause: Cause | None = None, status: int = 0) -> FailedAttempt:

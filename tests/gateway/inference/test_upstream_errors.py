@@ -12,7 +12,8 @@ from meshlight.gateway.inference.upstream_errors import (
     last_headers,
     read_refusal,
 )
-from meshlight.http_client.response import Headers, Reply, Response
+from meshlight.http_client.reply import Headers, Reply
+from meshlight.http_client.response import Response
 
 
 class Line:

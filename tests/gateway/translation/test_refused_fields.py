@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from meshlight.gateway.translation.refused_fields import EXTENSIONS, IDS, refused_fields, without_fields
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 CALL = {
     "id": "toolu_01A09q90qw90lq917835lq9",

@@ -21,7 +21,7 @@ from meshlight.backends.base import HttpClient
 from meshlight.domain.errors import RemoteProtocolError
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 REQUEST_S = 5.0
 """How long the manager may take for one answer, connecting included."""

@@ -18,7 +18,7 @@ from meshlight.domain.health import Failed, Limited, ProbeFact, Refused
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 Disagreement = Literal["clock", "version", "other"]
 

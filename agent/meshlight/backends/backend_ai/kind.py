@@ -17,7 +17,7 @@ from meshlight.backends.base import (
 from meshlight.domain.backend import Backend
 from meshlight.domain.operations import Operation
 from meshlight.http_client.client import Upstream
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 
 class Cluster(BackendKind):

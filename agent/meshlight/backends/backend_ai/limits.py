@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from meshlight.http_client.headers import LONGEST_S, header_value, read_date, retry_after_s
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 SHARE = 0.1
 """The part of an account's requests that health checks may use: other programs use the same keys."""

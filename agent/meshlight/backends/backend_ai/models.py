@@ -20,7 +20,7 @@ from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import retry_after_s
-from meshlight.http_client.response import Headers, Reply
+from meshlight.http_client.reply import Headers, Reply
 
 CHECK_EVERY_S = 60.0
 CHECK_AGAIN_S = 10.0

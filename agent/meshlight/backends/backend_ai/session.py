@@ -53,7 +53,7 @@ from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
 from meshlight.domain.health import LATENCIES_KEPT, Answered, Failed, Limited, ProbeFact, Refused
 from meshlight.http_client.error_text import is_html
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 FIRST_CHECK_S = 1.0
 """How long a probe waits for the models of services of which nothing is known: a later one brings the rest."""

@@ -11,7 +11,7 @@ from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.operations import ANTHROPIC_OPERATIONS, Operation
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 VERSION = (b"anthropic-version", b"2023-06-01")
 """For clients that name none: it accepts the most (2026-10-21 refuses `temperature`, `top_p`, `top_k`)."""

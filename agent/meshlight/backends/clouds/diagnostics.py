@@ -15,7 +15,7 @@ from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX
 from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import LONGEST_S, retry_after_s
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _BILLING: dict[Kind, str] = {
     "openai": "platform.openai.com/settings/organization/billing",

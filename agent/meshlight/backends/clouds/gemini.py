@@ -11,7 +11,7 @@ from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 _LIST = "/v1beta/models?pageSize=1000"
 _OPENAI = "/v1beta/openai"

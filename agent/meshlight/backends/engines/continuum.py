@@ -30,7 +30,7 @@ from meshlight.domain.health import Answered, Loading
 from meshlight.domain.operations import ANTHROPIC_OPERATIONS, OPENAI_OPERATIONS, Operation
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.error_text import message_of
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _ADMIN = "/admin/backends"
 _ADMIN_S = 1.0

@@ -42,7 +42,7 @@ from meshlight.domain.operations import Operation
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _SERVER = "llama.cpp"
 _OWNER = "llamacpp"

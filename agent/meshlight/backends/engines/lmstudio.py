@@ -29,7 +29,7 @@ from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.operations import Operation
 from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 NATIVE_LIST = "/api/v0/models"
 _CONTROL = "/api/v1/models"

@@ -21,7 +21,7 @@ from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Failed
 from meshlight.domain.operations import Operation
 from meshlight.http_client.headers import header_value
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _HEALTH = "/health"
 

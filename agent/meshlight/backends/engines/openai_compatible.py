@@ -20,7 +20,7 @@ from meshlight.backends.model_list import Listing, read_models
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.operations import Operation
 from meshlight.http_client.address import Address
-from meshlight.http_client.response import Headers
+from meshlight.http_client.reply import Headers
 
 _NAMES: Mapping[str, str] = {
     "sglang": "SGLang",

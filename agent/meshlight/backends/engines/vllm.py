@@ -35,7 +35,7 @@ from meshlight.backends.model_list import Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.operations import Operation
 from meshlight.http_client.error_text import message_of
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 _OWNER = "vllm"
 _GAUGE = re.compile(

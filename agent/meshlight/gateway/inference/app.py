@@ -16,9 +16,10 @@ from meshlight.domain.errors import ContextExceeded, MeshlightError, NoModelInBo
 from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.gateway.access.guard import PAGE_CHAT
 from meshlight.gateway.errors import ErrorResponse, error_response, protocol_of, unexpected
+from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold
-from meshlight.gateway.inference.relay import Begun, Relay
+from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, ClientLeft, InferenceRequest, expect, read_request
 from meshlight.gateway.inference.sinks import AsgiSink
 from meshlight.gateway.models.ollama import Ollama

@@ -20,13 +20,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest, NoModelInBody
+from meshlight.gateway.inference.usual_body import DECIDING, SMALL, USUAL, read_usual
 
 KEYS_MAX = 1_000
 """Fields that a body may have; requests have a few dozen."""
 LENIENT_ITEMS = 200_000
 """Items that a body which is no strict JSON may have: it is read by slower means."""
-_SMALL = 65_536
-"""A body of so many bytes can't hold enough keys to cost much before they are counted."""
 
 # Possessive quantifiers throughout: a string of 50 MB must not be backtracked into.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -34,18 +33,6 @@ _TOP = re.compile(_STRING + rb"|[{}\[\]:,]", re.DOTALL)
 _DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+[{}\[\]]", re.DOTALL)
 """For below the top level, where only the depth matters: strings and numbers are skipped."""
 _BEFORE_VALUE = re.compile(rb"[\s{,]*+" + _STRING + rb"\s*+:\s*+", re.DOTALL)
-
-_DECIDING = {"model": "model", "stream": "stream", "store": "store"}
-_USUAL_NAMES = """
-model stream store messages system input instructions prompt suffix tools tool_choice temperature top_p top_k min_p
-max_tokens max_completion_tokens max_output_tokens n stop stop_sequences seed stream_options response_format format
-options keep_alive user metadata reasoning reasoning_effort thinking parallel_tool_calls logprobs top_logprobs include
-text template raw images think truncate dimensions encoding_format frequency_penalty presence_penalty logit_bias
-service_tier modalities audio chat_template_kwargs cache_prompt previous_response_id prompt_cache_key output_config
-context_management safety_identifier verbosity
-"""
-_USUAL = frozenset(_USUAL_NAMES.split())
-"""Names that are no other spelling of a deciding one: most bodies have no others, so no name needs a check."""
 
 
 class _Key:
@@ -61,15 +48,6 @@ class _Name(Struct, _Key, eq=False, gc=False):
     text: str
 
 
-_UsualBody: Any = msgspec.defstruct(
-    "_UsualBody",
-    [("model", str | None, None), ("stream", Any, None), ("store", Any, None)]
-    + [(name, Raw, Raw()) for name in sorted(_USUAL - _DECIDING.keys())],
-    forbid_unknown_fields=True,
-    gc=False,
-)
-"""A body that has usual fields only."""
-_usual = msgspec.json.Decoder(_UsualBody)
 _decoder: msgspec.json.Decoder[dict[_Key, Raw]] = msgspec.json.Decoder(dict[_Key, Raw], dec_hook=_Name)
 _value = msgspec.json.Decoder(str | None)
 
@@ -82,22 +60,6 @@ class Fields(Struct, frozen=True):
     store: bool
     names: list[str] | None
     """Every key, in order; None where all of them are usual ones."""
-
-
-def read_usual(body: bytes) -> tuple[str, bool, bool] | None:
-    """Return the model, `stream` and `store` of a body that has usual fields only; None for another one."""
-    # A name that its quotes enclose only once can't be a key twice, unless a key is written with escapes.
-    if (
-        len(body) > _SMALL
-        or b"\\u00" in body
-        or (body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or body.count(b'"store"') > 1)
-    ):
-        return None
-    try:
-        found = _usual.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return found.model or "", found.stream is True, found.store is True
 
 
 def read_fields(body: bytes) -> Fields:
@@ -120,8 +82,8 @@ def _read_any(body: bytes) -> Fields:
         raise no_object("nested too deeply") from None
     names = [key.text for key in found]
     fields = dict(zip(names, found.values(), strict=True))
-    if len(fields) != len(names) or not _USUAL.issuperset(names):
-        check_spelling(names, _DECIDING, _USUAL)
+    if len(fields) != len(names) or not USUAL.issuperset(names):
+        check_spelling(names, DECIDING, USUAL)
     try:
         model = _value.decode(fields.get("model", b"null"))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -138,7 +100,7 @@ def pairs(body: bytes | Raw) -> list[tuple[str, Raw]]:
 
 
 def _decode(body: bytes | Raw, size: int) -> dict[_Name, Raw]:
-    found: Any = (_decoder if size <= _SMALL else _counting()).decode(body)
+    found: Any = (_decoder if size <= SMALL else _counting()).decode(body)
     if len(found) > KEYS_MAX:
         raise _too_many()
     made: dict[_Name, Raw] = found
@@ -242,7 +204,7 @@ def _lenient(body: bytes, problem: str) -> Fields:
         except UnicodeEncodeError:
             raise no_object(problem) from None
     names = [name for name, _ in _scan(body)]
-    check_spelling(names, _DECIDING, _USUAL)
+    check_spelling(names, DECIDING, USUAL)
     return Fields(model, found.get("stream") is True, found.get("store") is True, names)
 
 
@@ -275,7 +237,7 @@ def _scan(body: bytes) -> list[tuple[str, tuple[int, int]]]:
 REQUESTS_MAX = 1_000
 """Requests of one batch; Google accepts 100."""
 _COUNTED = "generateContentRequest"
-_GEMINI_DECIDING = {fold(name): name for name in ("model", "requests", _COUNTED)}
+_GEMINIDECIDING = {fold(name): name for name in ("model", "requests", _COUNTED)}
 _GEMINI_SPELLINGS = {"generate_content_request": _COUNTED}
 """Google accepts the names of its fields in either style."""
 _model = msgspec.json.Decoder(str)
@@ -313,7 +275,7 @@ def with_models(body: bytes, model: str) -> bytes:
 
 def _rewrite_models(body: bytes | Raw, change: _Change, *, is_top: bool, is_written: bool) -> bytes:
     fields = pairs(body)
-    check_spelling([_GEMINI_SPELLINGS.get(name, name) for name, _ in fields], _GEMINI_DECIDING)
+    check_spelling([_GEMINI_SPELLINGS.get(name, name) for name, _ in fields], _GEMINIDECIDING)
     written: list[bytes] = []
     for name, value in fields:
         new: bytes | Raw = value

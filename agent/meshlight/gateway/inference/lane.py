@@ -12,7 +12,7 @@ a task, from where it is: there is no second set of rules for what can go wrong.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import LARGE
@@ -28,10 +28,12 @@ from meshlight.gateway.inference.attempt import (
     body_as_sent,
     demand_of,
 )
+from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
-from meshlight.gateway.inference.relay import RECORDED, Begun, RouteTrial
+from meshlight.gateway.inference.relay import RECORDED
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
+from meshlight.gateway.inference.route_trial import RouteTrial
 from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
@@ -49,6 +51,7 @@ from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
+from meshlight.http_client.reply import Headers
 from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
 
@@ -184,13 +187,12 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
 class Lane:
     """Begins what is ordinary; see above. `settings` returns the configuration in force."""
 
-    odd = _ODD
+    odd: ClassVar[frozenset[bytes]] = _ODD
     """Headers with which a request is not ordinary."""
-    translates = True
+    translates: ClassVar[bool] = True
     """Whether it translates."""
-    is_guests = False
+    is_guests: ClassVar[bool] = False
     """Whether its requests come from a peer."""
-    make_request: "type[LaneRequest]"
 
     def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
         self._guard = guard
@@ -299,7 +301,6 @@ class Lane:
             elif head.is_read or not is_same:
                 sent = body_as_sent(inbound, route.served_as, link)
             request = self.make_request(
-                self,
                 cycle if is_same else NamedCycle(cycle, Renaming(route.served_as, fields.model)),
                 connection,
             )
@@ -353,6 +354,10 @@ class Lane:
         route = head.routes[score.backend] = LaneRoute(score, link, start, head.operation, model_route)
         return route
 
+    def make_request(self, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> "LaneRequest":
+        """Return what carries one request."""
+        return LaneRequest(self, cycle, connection)
+
     def _translates(self, head: KnownHead, link: BackendConnection) -> bool:
         """Whether requests of an operation that a backend lacks are for the lane; not where that is news of it."""
         return self.translates and head.operation in TRANSLATED and not link.kind.speaks(head.operation)
@@ -384,8 +389,7 @@ class LaneRequest:
     _upstream: Connection
     _timers: FirstByteTimers
 
-    to_client = staticmethod(to_client)
-    is_guests = False
+    is_guests: ClassVar[bool] = False
     """Whether it came from a peer."""
 
     def __init__(self, lane: Lane, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> None:
@@ -418,6 +422,9 @@ class LaneRequest:
         self._timers = timers = self._relay.timers or self._relay.first_timers()
         self._since = now = timers.loop.time()
         timers.add(self, now)
+
+    def _to_client(self, headers: Headers, extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return to_client(headers, extra)
 
     @property
     def leaves(self) -> tuple[str, str] | None:
@@ -516,7 +523,7 @@ class LaneRequest:
             known = None  # each of its answers is looked at
         self._tap = tap = UsageTap()
         cycle = self._cycle
-        head = cycle.start(200, self.to_client(response.headers, extra))
+        head = cycle.start(200, self._to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
             if known is not None:
@@ -560,7 +567,7 @@ class LaneRequest:
         if self.model_route is not None:
             started = self._relay.started_at(self._trial, started, self.model_route)
         extra = self._relay.record_start(self._trial, started)
-        self._cycle.start(200, self.to_client(answer.headers, extra))
+        self._cycle.start(200, self._to_client(answer.headers, extra))
         self._end(UsageTap(), translated)
         return True
 
@@ -653,9 +660,6 @@ class LaneRequest:
         if self._silence is not None:
             self._silence.end()
             self._silence = None
-
-
-Lane.make_request = LaneRequest
 
 
 def _is_plain(response: Response, body: bytes) -> bool:

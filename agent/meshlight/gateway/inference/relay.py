@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import ModelRoute
@@ -25,25 +24,26 @@ from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.attempt import (
-    SentAttempt,
     StartedResponse,
     UpstreamRequest,
     build_upstream_request,
     open_route,
 )
+from meshlight.gateway.inference.begun import Begun
+from meshlight.gateway.inference.choice import Choice
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
+from meshlight.gateway.inference.retry_budget import RetryBudget
 from meshlight.gateway.inference.retry_policy import (
     EXTRA_ATTEMPTS,
-    RetryBudget,
     RetryPolicy,
     allows_next,
     policy_for,
 )
-from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser, decision
+from meshlight.gateway.inference.route_choice import FREE_SLOT, RouteChooser, decision
 from meshlight.gateway.inference.route_errors import (
     all_busy,
     final_error,
@@ -51,11 +51,11 @@ from meshlight.gateway.inference.route_errors import (
     final_refusal,
     for_guest,
 )
+from meshlight.gateway.inference.route_trial import RouteTrial
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Renaming, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import (
     Cancellation,
-    Cause,
     FirstByteTimer,
     FirstByteTimers,
     Waiting,
@@ -100,49 +100,6 @@ def _attempts(number: int) -> tuple[bytes, bytes]:
 
 
 _ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
-
-
-class RouteTrial:
-    """One request at one route, from its reservation until `Relay.close`."""
-
-    __slots__ = ("choice", "inbound", "is_cold", "link", "score", "started_at", "ticket")
-
-    def __init__(
-        self,
-        inbound: InferenceRequest,
-        score: RouteScore,
-        choice: Choice | None,
-        link: BackendConnection,
-        ticket: Ticket,
-        started_at: float,
-        *,
-        is_cold: bool,
-    ) -> None:
-        self.inbound = inbound
-        self.score = score
-        self.choice = choice
-        self.link = link
-        self.ticket = ticket
-        self.started_at = started_at
-        self.is_cold = is_cold
-
-
-class Begun(Struct, frozen=True, kw_only=True):
-    """A request that was begun in the lane, and goes on in a task."""
-
-    trial: RouteTrial
-    since: float
-    """When it was sent, in seconds of the event loop."""
-    sent: SentAttempt | None = None
-    """The request, while nothing of the answer has been passed on."""
-    started: StartedResponse | None = None
-    """The answer whose beginning has been passed on."""
-    tap: UsageTap | None = None
-    """What has been passed on of it."""
-    cause: Cause | None = None
-    """Why the wait is over, if it is."""
-    renaming: Renaming | None = None
-    """What names the model in the rest of the answer as the client did, if it has to."""
 
 
 class Relay:

@@ -20,10 +20,10 @@ from meshlight.gateway.inference.json_body import (
     check_models,
     fold,
     read_fields,
-    read_usual,
     value_span,
     with_models,
 )
+from meshlight.gateway.inference.usual_body import read_usual
 from meshlight.gateway.server.asgi import Receive, Scope
 from meshlight.gateway.translation.responses.memory import StoredResponses
 from meshlight.http_client.client import Headers

@@ -7,7 +7,6 @@ until a new snapshot tells something of one of the model's own backends. Everyth
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
@@ -25,6 +24,7 @@ from meshlight.domain.peers import SharingTerms, may_use, own_id
 from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, resolve, route_name, why_best
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
+from meshlight.gateway.inference.choice import AFTER_FAILURE, Choice
 from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
 from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
 from meshlight.gateway.inference.kept_state import KeptBy, KeptState
@@ -54,25 +54,8 @@ _INSTEAD: Mapping[str, str] = {
 """What to do about something that only a backend has that can't be used."""
 _WHY_MAX = 120
 _WHYS_MAX = 256
-AFTER_FAILURE = "the first choice failed"
-"""Why another attempt goes where it goes."""
 FREE_SLOT = "a slot is free there"
 """Why a route was taken that is not the best one."""
-
-
-class Choice(Struct, frozen=True):
-    """A route that was chosen among several, and what the choice depended on."""
-
-    score: RouteScore
-    reading: Reading
-    prompt: Prompt = NO_PROMPT
-    why: str = ""
-    """The deciding word, for people."""
-
-    def header(self, *, is_first: bool) -> tuple[bytes, bytes]:
-        """Return the header that says why the route of the first attempt was chosen, or that of another one."""
-        why = self.why if is_first else AFTER_FAILURE
-        return b"x-meshlight-why", why.encode("ascii", "replace")
 
 
 def decision(

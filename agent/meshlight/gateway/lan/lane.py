@@ -5,6 +5,7 @@ Each peer has a lane of its own, since the same head may come from several, who 
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from msgspec.structs import replace
 
@@ -12,9 +13,9 @@ from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.peers import Peer
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import to_guest
 from meshlight.gateway.inference.lane import KnownHead, Lane, LaneRequest
-from meshlight.gateway.inference.relay import Begun
 from meshlight.gateway.inference.request import (
     GUEST,
     InferenceRequest,
@@ -27,6 +28,7 @@ from meshlight.gateway.lan.app import Guests
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import RequestCycle
+from meshlight.http_client.reply import Headers
 
 _VIA = b"x-meshlight-via"
 
@@ -34,9 +36,9 @@ _VIA = b"x-meshlight-via"
 class GuestLane(Lane):
     """The lane of one peer; `LanApp` says the same about what it may ask."""
 
-    odd = Lane.odd - {_VIA}
-    translates = False
-    is_guests = True
+    odd: ClassVar[frozenset[bytes]] = Lane.odd - {_VIA}
+    translates: ClassVar[bool] = False
+    is_guests: ClassVar[bool] = True
 
     def __init__(
         self, peer_id: str, guests: Guests, inference: Inference, settings: Callable[[], Config]
@@ -73,6 +75,10 @@ class GuestLane(Lane):
                 self.guests.leave(peer)
         return is_begun
 
+    def make_request(self, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> LaneRequest:
+        """Return what carries one request of the peer."""
+        return GuestRequest(self, cycle, connection)
+
     def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:
         """Return a request as the peer's."""
         return replace(
@@ -87,12 +93,14 @@ class GuestRequest(LaneRequest):
 
     __slots__ = ("_guests", "_peer")
 
-    to_client = staticmethod(to_guest)
-    is_guests = True
+    is_guests: ClassVar[bool] = True
 
     def __init__(self, lane: GuestLane, cycle: RequestCycle | NamedCycle, connection: LaneConnection) -> None:
         super().__init__(lane, cycle, connection)
         self._guests, self._peer = lane.guests, lane.peer
+
+    def _to_client(self, headers: Headers, extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return to_guest(headers, extra)
 
     def resuming(self, begun: Begun) -> ASGIApp:
         """Return what goes on with the request in a task."""
@@ -112,9 +120,6 @@ class GuestRequest(LaneRequest):
     def _fail(self, error: Exception) -> None:
         super()._fail(error)
         self._guests.leave(self._peer)
-
-
-GuestLane.make_request = GuestRequest
 
 
 class GuestLanes:

@@ -18,7 +18,7 @@ from meshlight.gateway.server.client_connection import ClientConnection, Gateway
 from meshlight.gateway.server.lane import Lane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
-from meshlight.gateway.server.protocol import Config, FlowControl
+from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.server import GatewayServer, Hook
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the handshake identifies them
@@ -37,9 +37,9 @@ class _LanProtocol(ClientConnection):
     __slots__ = ("_identify", "_lane_of")
 
     def __init__(
-        self, config: Config, server_state: GatewayState, identify: IdentifyPeer, lane_of: LaneOf | None
+        self, app: ASGIApp, server_state: GatewayState, identify: IdentifyPeer, lane_of: LaneOf | None
     ) -> None:
-        super().__init__(config, server_state, {})
+        super().__init__(app, server_state, {})
         self.has_key = True  # a paired one: any other is aborted
         self._identify = identify
         self._lane_of = lane_of
@@ -94,7 +94,7 @@ class _LanGateway(GatewayServer):
         await super().shutdown(sockets)
 
     def _connect(self) -> ClientConnection:
-        return _LanProtocol(self.config, self.server_state, self._identify, self._lane_of)
+        return _LanProtocol(self.app, self.server_state, self._identify, self._lane_of)
 
     def cut(self, peer: str) -> None:
         """Close every connection of a peer."""

@@ -24,7 +24,6 @@ from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.lane import Lane, LaneHead
 from meshlight.gateway.server.limits import Limits
 from meshlight.gateway.server.protocol import (
-    Config,
     FlowControl,
     HttpToolsProtocol,
     ServerState,
@@ -100,21 +99,21 @@ class ClientConnection(HttpToolsProtocol):
         "guarded_app",
         "has_key",
         "limits",
+        "server_state",
     )
-
-    server_state: GatewayState
 
     def __init__(
         self,
-        config: Config,
+        app: ASGIApp,
         server_state: GatewayState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(server_state, app_state, _loop)
+        self.server_state = server_state
         self.has_key = False
         self.limits = server_state.limits
-        self.guarded_app: ASGIApp = config.loaded_app
+        self.guarded_app = app
         self.disconnect = DisconnectListeners()
         self._running: RequestCycle | None = None
         self._waiting: list[RequestCycle] = []

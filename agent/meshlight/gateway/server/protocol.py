@@ -6,21 +6,12 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import httptools
-from msgspec import Struct
-
-from meshlight.gateway.server.asgi import ASGIApp
 
 HIGH_WATER_LIMIT = 65_536
 """Bytes of a request's body that wait for the application before no more are read."""
 
 Address = tuple[str, int | None]
 """A host with its port, or the path of a Unix socket and None."""
-
-
-class Config(Struct, frozen=True):
-    """What a server serves."""
-
-    loaded_app: ASGIApp
 
 
 class FlowControl:
@@ -82,7 +73,6 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
     __slots__ = (
         "app_state",
         "client",
-        "config",
         "connections",
         "expect_100_continue",
         "flow",
@@ -91,7 +81,6 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
         "parser",
         "scheme",
         "server",
-        "server_state",
         "tasks",
         "transport",
         "url",
@@ -104,16 +93,13 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
 
     def __init__(
         self,
-        config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.config = config
         self.loop = loop or asyncio.get_running_loop()
         self.parser = httptools.HttpRequestParser(self)
         self.app_state = app_state
-        self.server_state = server_state
         self.connections = server_state.connections
         self.tasks = server_state.tasks
         self.server: Address | None = None

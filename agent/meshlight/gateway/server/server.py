@@ -10,7 +10,6 @@ from meshlight.gateway.server.client_connection import ClientConnection, Gateway
 from meshlight.gateway.server.lane import HasLane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import BACKLOG
-from meshlight.gateway.server.protocol import Config
 
 CANCEL_S = 1.0
 """How long cancelled requests may take to clean up."""
@@ -36,7 +35,7 @@ class GatewayServer:
         limits: Limits = DEFAULT_LIMITS,
         ending: Hook | None = None,
     ) -> None:
-        self.config = Config(app)
+        self.app = app
         self.limits = limits
         has_lane: object = app
         self.server_state = GatewayState(limits, has_lane.lane if isinstance(has_lane, HasLane) else None)
@@ -109,7 +108,7 @@ class GatewayServer:
             log.warning("%d requests were still running and are cut off.", max(running, len(state.tasks)))
 
     def _connect(self) -> ClientConnection:
-        return ClientConnection(self.config, self.server_state, {})
+        return ClientConnection(self.app, self.server_state, {})
 
 
 async def serve(

@@ -18,7 +18,7 @@ from meshlight.gateway.translation.bounds import check_answer
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.sse import Event, SseParser
 from meshlight.http_client.error_text import is_html, message_of
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 ANSWER_MAX = 64 << 20
 """Bytes of an answer in one piece."""

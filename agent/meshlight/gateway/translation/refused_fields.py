@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.http_client.response import Reply
+from meshlight.http_client.reply import Reply
 
 EXTENSIONS = frozenset(
     {
