@@ -38,7 +38,8 @@ from meshlight.domain.snapshot import Node
 from meshlight.http_client.address import ring_of
 from meshlight.mesh.backend_admin import server_key
 from meshlight.mesh.registry import Change, Registry
-from meshlight.mesh.traffic import Symptoms, Traffic
+from meshlight.mesh.symptoms import Symptoms
+from meshlight.mesh.traffic import Traffic
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from meshlight.domain.events import RouteTraffic
 from meshlight.domain.median import median
 from meshlight.domain.routing import load_key
 from meshlight.mesh.decisions import Decisions
+from meshlight.mesh.symptoms import Symptoms
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
@@ -92,19 +93,6 @@ class _TrafficWindow:
         self.by_backend = by_backend
         self.by_model = by_model
         self.on_end = on_end
-
-
-class Symptoms:
-    """Is told of what goes wrong with single requests; this one ignores it."""
-
-    def failed(self, backend: str, model: str) -> None:
-        """Note an answer of 5xx, one that broke off, or none in time."""
-
-    def left(self, backend: str, model: str, after_s: float) -> None:
-        """Note a client that left before the first byte; without a backend, it waited for a slot."""
-
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
-        """Note how many tokens a backend counted in the prompt of a request."""
 
 
 class Ticket:

@@ -28,7 +28,7 @@ from meshlight.gateway.inference.lane import HEADS_MAX, Lane
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.server.limits import Limits
 from meshlight.http_client.connector import Resolver
-from meshlight.mesh.traffic import Symptoms
+from meshlight.mesh.symptoms import Symptoms
 from servers.byte_server import chunk
 
 pytestmark = pytest.mark.lane

@@ -10,7 +10,7 @@ from gateway.rig import Rig
 from meshlight.domain.errors import MeshlightError
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.server.disconnect import DisconnectListeners
-from meshlight.mesh.traffic import Symptoms
+from meshlight.mesh.symptoms import Symptoms
 from meshlight.simulator.engine import SimulatedEngine
 
 
