@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.clock import Clock
@@ -16,8 +16,8 @@ from meshlight.mesh.symptoms import Symptoms
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
-FIRST_BYTES_KEPT = 20
-NEWS_KEPT = 256
+FIRST_BYTES_KEPT: Final = 20
+NEWS_KEPT: Final = 256
 """Changes of routes after which those who want to know look at all of them again."""
 
 

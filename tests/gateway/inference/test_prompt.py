@@ -52,7 +52,7 @@ def sent(
     kind: Kind, operation: Operation, keep_alive_s: float | None = None, **fields: object
 ) -> float | None:
     inbound = Rig().inbound(operation, "m", body(**fields))
-    return keep_s_of(msgspec.structs.replace(inbound, keep_alive_s=keep_alive_s), kind)
+    return keep_s_of(inbound.changed(keep_alive_s=keep_alive_s), kind)
 
 
 def test_how_long_a_request_keeps_the_model_in_memory() -> None:

@@ -4,6 +4,7 @@ It is worked out only where there is a choice, and in a thread for a large body.
 """
 
 import re
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import measure
 from meshlight.gateway.inference.request import JSON, InferenceRequest
 
-CONVERSES = frozenset[Operation](
+CONVERSES: Final = frozenset[Operation](
     {
         "chat/completions",
         "completions",
@@ -27,12 +28,12 @@ CONVERSES = frozenset[Operation](
     }
 )
 """Operations whose answers are written token by token."""
-FIELDS = 4_096
+FIELDS: Final = 4_096
 """Bytes at either end of a large body in which its limits are looked for: the messages are in the middle."""
-_ANSWER = re.compile(
+_ANSWER: Final = re.compile(
     rb'(?<!\\)"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|num_predict)"\s*:\s*(\d{1,9})\b'
 )
-_TTL = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
+_TTL: Final = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
 
 
 class Reading(Struct, frozen=True):
@@ -46,7 +47,7 @@ class Reading(Struct, frozen=True):
     """The mark of the conversation."""
 
 
-_NOTHING = Reading()
+_NOTHING: Final = Reading()
 
 
 async def read_prompt(inbound: InferenceRequest) -> Reading:

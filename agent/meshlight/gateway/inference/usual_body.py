@@ -1,15 +1,15 @@
 """Reads a JSON body of usual fields at once; most bodies have no others."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-SMALL = 65_536
+SMALL: Final = 65_536
 """A body of so many bytes can't hold enough keys to cost much before they are counted."""
-DECIDING = {"model": "model", "stream": "stream", "store": "store"}
+DECIDING: Final = {"model": "model", "stream": "stream", "store": "store"}
 """The fields that decide something."""
-_USUAL_NAMES = """
+_USUAL_NAMES: Final = """
 model stream store messages system input instructions prompt suffix tools tool_choice temperature top_p top_k min_p
 max_tokens max_completion_tokens max_output_tokens n stop stop_sequences seed stream_options response_format format
 options keep_alive user metadata reasoning reasoning_effort thinking parallel_tool_calls logprobs top_logprobs include
@@ -17,7 +17,7 @@ text template raw images think truncate dimensions encoding_format frequency_pen
 service_tier modalities audio chat_template_kwargs cache_prompt previous_response_id prompt_cache_key output_config
 context_management safety_identifier verbosity
 """
-USUAL = frozenset(_USUAL_NAMES.split())
+USUAL: Final = frozenset(_USUAL_NAMES.split())
 """Names that are no other spelling of a deciding one: most bodies have no others, so no name needs a check."""
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -32,13 +32,13 @@ from meshlight.gateway.server.protocol import (
 )
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 
-AHEAD_BYTES = 65_536
+AHEAD_BYTES: Final = 65_536
 """How much may be read ahead of a request that is still being answered."""
-PIPELINED = 64
+PIPELINED: Final = 64
 """How many requests may wait behind the one that is being answered."""
-FRAMING_RATIO = 8
+FRAMING_RATIO: Final = 8
 """Bytes on the wire per byte of body that chunked framing may cost (one-byte chunks cost six)."""
-RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+RESET: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER on, for no time at all: closing then resets the connection."""
 
 
@@ -562,7 +562,7 @@ def _length(cycle: RequestCycle) -> int:
     return int(dict(cycle.scope["headers"])[b"content-length"])
 
 
-_OFFERS = frozenset({b"upgrade", b"http2-settings"})
+_OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
 def without_upgrade(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
