@@ -6,8 +6,6 @@ It is worked out only where there is a choice, and in a thread for a large body.
 import re
 from typing import Final
 
-from msgspec import Struct
-
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Kind
 from meshlight.domain.conversation import conversation_of
@@ -36,15 +34,18 @@ _ANSWER: Final = re.compile(
 _TTL: Final = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
 
 
-class Reading(Struct, frozen=True):
+class Reading:
     """What a request's body shows."""
 
-    tokens: int = 0
-    """Of the prompt, as estimated."""
-    answer_tokens: int = 0
-    """That the answer may have; 0 if it does not say."""
-    conversation: bytes | None = None
-    """The mark of the conversation."""
+    __slots__ = ("answer_tokens", "conversation", "tokens")
+
+    def __init__(self, tokens: int = 0, answer_tokens: int = 0, conversation: bytes | None = None) -> None:
+        self.tokens = tokens
+        """Of the prompt, as estimated."""
+        self.answer_tokens = answer_tokens
+        """That the answer may have; 0 if it does not say."""
+        self.conversation = conversation
+        """The mark of the conversation."""
 
 
 _NOTHING: Final = Reading()
@@ -66,7 +67,7 @@ def read_small_prompt(inbound: InferenceRequest) -> Reading:
 
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
-    if b'"max' not in body and b'"num_predict' not in body:
+    if body.find(b'"max') == body.find(b'"num_predict') == -1:
         return 0
     if len(body) <= 2 * FIELDS:
         return max(map(int, _ANSWER.findall(body)), default=0)
