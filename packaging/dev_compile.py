@@ -1,0 +1,205 @@
+"""The compiled wheel: the modules that pyproject.toml names, made extension modules by mypyc beside their sources.
+
+hatch-mypyc moves pyproject.toml away while it builds and writes into the folders of the sources, so all of it is done
+in a copy: the checkout never holds an extension module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import dev_system
+import dev_uv
+import dev_venv
+from dev_venv import CONSTRAINTS, ROOT, VENV, Failure, tail
+
+COMPILED = ROOT / "build" / "compiled"
+SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
+"""What a wheel is made from."""
+_making = threading.Lock()
+HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
+IMPORTED = """\
+import importlib, sys
+suffix, *names = sys.argv[1:]
+print(*(name for name in names if not importlib.import_module(name).__file__.endswith(suffix)))
+"""
+ASKED = """\
+import json, os, platform, sys, sysconfig
+say = sysconfig.get_config_var
+print(json.dumps({
+    "implementation": sys.implementation.name,
+    "version": "%d.%d" % sys.version_info[:2],
+    "suffix": say("EXT_SUFFIX"),
+    "include": sysconfig.get_path("include"),
+    "compiler": (os.environ.get("CC") or say("CC") or "").partition(" ")[0],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What a Python says of how its extension modules are made."""
+
+    path: Path
+    implementation: str
+    version: str
+    suffix: str
+    """The end of the names of its extension modules: `.cpython-311-x86_64-linux-gnu.so`."""
+    include: Path
+    """The folder that has its Python.h."""
+    compiler: str
+    """The program that it compiles C with; empty on Windows, where setuptools looks for Microsoft's."""
+
+
+def modules() -> list[str]:
+    """Return the names of the modules that are compiled, as pyproject.toml lists their files."""
+    return [
+        ".".join(PurePosixPath(file).relative_to("/agent").with_suffix("").parts)
+        for file in _hook()["include"]
+    ]
+
+
+def show() -> int:
+    """Make the tree for the Python of .venv and say where it lies; 0 when done. Raises Failure."""
+    dev_venv.ensure(dev_tools=True)
+    folder = tree()
+    print(
+        f"{folder.relative_to(ROOT)}: {len(modules())} modules are compiled. Put it first in PYTHONPATH to use it."
+    )
+    return 0
+
+
+def tree() -> Path:
+    """Return the folder with the compiled wheel of .venv's Python, and what is in that wheel unpacked beside it.
+
+    It is made if it isn't there, and those of other sources are removed. Raises Failure.
+    """
+    with _making:  # gates run beside each other
+        python = ask(dev_venv.python_of(VENV))
+        folder = COMPILED / _digest(python)
+        if not folder.is_dir():
+            _make(python, folder)
+        return folder
+
+
+def wheel(python: Interpreter, folder: Path) -> Path:
+    """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
+    with tempfile.TemporaryDirectory(prefix="meshlight-compile-") as temporary:
+        copy = Path(temporary) / "meshlight"
+        _copy(copy)
+        done = subprocess.run(
+            [
+                str(dev_uv.program()), "build", "--wheel", "--no-config", "--no-progress", "--no-create-gitignore",
+                "--python", str(python.path), "--build-constraints", str(CONSTRAINTS), "--out-dir", str(folder),
+                str(copy),
+            ],
+            capture_output=True, text=True, errors="replace", check=False, cwd=copy,
+            env=dev_venv.environment(VENV, HOOK),
+        )  # fmt: skip
+    made = [file for file in folder.glob("*.whl") if f"-cp{python.version.replace('.', '')}-" in file.name]
+    if done.returncode != 0 or len(made) != 1:
+        raise Failure(
+            f"mypyc could not compile for Python {python.version}:\n{tail(done.stdout + done.stderr)}"
+        )
+    return made[0]
+
+
+@lru_cache
+def ask(path: Path) -> Interpreter:
+    """Return what a Python says of itself. Raises Failure."""
+    done = subprocess.run([str(path), "-c", ASKED], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failure(f"{path} does not run:\n{tail(done.stderr)}")
+    said = json.loads(done.stdout)
+    return Interpreter(path=path, **(said | {"include": Path(said["include"])}))
+
+
+def check(path: Path, environ: Mapping[str, str]) -> None:
+    """Import every compiled module with a Python. Raises Failure where it takes the source."""
+    done = subprocess.run(
+        [str(path), "-c", IMPORTED, ask(path).suffix, *modules()],
+        capture_output=True, text=True, check=False, env=dict(environ),
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Failure(f"the compiled modules cannot be imported:\n{tail(done.stderr)}")
+    if done.stdout.strip():
+        raise Failure(f"these modules are imported from their sources, not compiled: {done.stdout.strip()}")
+
+
+def needs(python: Interpreter) -> list[dev_system.Program]:
+    """Return what it takes to compile for a Python."""
+    if os.name == "nt":
+        return []  # only setuptools knows where Microsoft's compiler is
+    return [dev_system.compiler(python.compiler), dev_system.headers(python.include, python.version)]
+
+
+def _make(python: Interpreter, folder: Path) -> None:
+    _provide(python)
+    print(f"Compiling {len(modules())} modules for Python {python.version} (a minute or two) …")
+    started = time.monotonic()
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=COMPILED))
+    try:
+        with zipfile.ZipFile(wheel(python, partial)) as archive:
+            archive.extractall(partial)
+        check(python.path, dev_venv.environment(VENV, {"PYTHONPATH": str(partial)}))
+        for other in COMPILED.iterdir():
+            if not other.name.startswith("partial-"):
+                shutil.rmtree(other)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"Compiled in {time.monotonic() - started:.0f} s.")
+
+
+def _provide(python: Interpreter) -> None:
+    if python.implementation != "cpython":
+        raise Failure(f"mypyc compiles for CPython only, and this is {python.implementation}.")
+    missing = dev_system.provide(needs(python))
+    if missing:
+        raise Failure("\n".join(missing))
+
+
+def _hook() -> dict[str, Sequence[str]]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        hook: dict[str, Sequence[str]] = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"][
+            "hooks"
+        ]["mypyc"]
+    return hook
+
+
+def _sources() -> Iterator[Path]:
+    """Yield the files that a wheel is made from, in a fixed order."""
+    for name in SOURCES:
+        files = sorted((ROOT / name).rglob("*")) if (ROOT / name).is_dir() else [ROOT / name]
+        yield from (file for file in files if file.is_file() and file.suffix != ".pyc")
+
+
+def _copy(target: Path) -> None:
+    """Copy what a wheel is made from into a folder."""
+    for file in _sources():
+        copy = target / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+def _digest(python: Interpreter) -> str:
+    """Return a fingerprint of all that decides what the compiled wheel is."""
+    parts = hashlib.sha256(repr(python).encode())
+    for file in (CONSTRAINTS, *_sources()):
+        content = file.read_bytes()
+        parts.update(f"{file.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
+    return parts.hexdigest()[:16]
