@@ -82,13 +82,18 @@ def show() -> int:
     return 0
 
 
+def of_venv() -> Interpreter:
+    """Return the Python of .venv. Raises Failure."""
+    return ask(dev_venv.python_of(VENV))
+
+
 def tree() -> Path:
     """Return the folder with the compiled wheel of .venv's Python, and what is in that wheel unpacked beside it.
 
     It is made if it isn't there, and those of other sources are removed. Raises Failure.
     """
     with _making:  # gates run beside each other
-        python = ask(dev_venv.python_of(VENV))
+        python = of_venv()
         folder = COMPILED / _digest(python)
         if not folder.is_dir():
             _make(python, folder)
@@ -142,7 +147,7 @@ def check(path: Path, environ: Mapping[str, str]) -> None:
 def needs(python: Interpreter) -> list[dev_system.Program]:
     """Return what it takes to compile for a Python."""
     if os.name == "nt":
-        return []  # only setuptools knows where Microsoft's compiler is
+        return [dev_system.MICROSOFT]
     return [dev_system.compiler(python.compiler), dev_system.headers(python.include, python.version)]
 
 
@@ -165,12 +170,18 @@ def _make(python: Interpreter, folder: Path) -> None:
     print(f"Compiled in {time.monotonic() - started:.0f} s.")
 
 
-def _provide(python: Interpreter) -> None:
+def fault(python: Interpreter) -> str | None:
+    """Return why nothing can be compiled for a Python here; None when it can."""
     if python.implementation != "cpython":
-        raise Failure(f"mypyc compiles for CPython only, and this is {python.implementation}.")
+        return f"mypyc compiles for CPython only, and this is {python.implementation}"
+    missing = [program.names[0] for program in needs(python) if not program.is_here]
+    return f"{' and '.join(missing)} is missing for Python {python.version}" if missing else None
+
+
+def _provide(python: Interpreter) -> None:
     missing = dev_system.provide(needs(python))
-    if missing:
-        raise Failure("\n".join(missing))
+    if missing or fault(python):
+        raise Failure("\n".join(missing) or f"{fault(python)}.")
 
 
 def _hook() -> dict[str, Sequence[str]]:

@@ -203,6 +203,8 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
             wanted.append(dev_system.WEBDRIVER)
     if TESTS in names and sys.platform == "linux":
         wanted.extend((*dev_system.TRAY, dev_system.IPROUTE, dev_system.NSIS, dev_system.SEVEN_ZIP))
+    if "wheel" in names:
+        wanted.extend(dev_compile.needs(dev_compile.of_venv()))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()

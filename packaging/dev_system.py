@@ -120,6 +120,16 @@ def compiler(name: str) -> Program:
     )  # fmt: skip
 
 
+MICROSOFT = Program(
+    names=("cl",),
+    paths=(r"C:\Program Files (x86)\Microsoft Visual Studio\Installer\vswhere.exe",),
+    apt=(),
+    brew="",
+    use="the compiled modules (dev.py compile)",
+)
+"""Microsoft's compiler, which setuptools finds by its installer."""
+
+
 def headers(folder: Path, version: str) -> Program:
     """Return the headers of a Python whose folder for them is `folder`; apt has those of its own Python only."""
     return Program(
