@@ -6,20 +6,24 @@ in a copy: the checkout never holds an extension module.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import dev_system
 import dev_uv
@@ -31,11 +35,7 @@ SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
 """What a wheel is made from."""
 _making = threading.Lock()
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
-IMPORTED = """\
-import importlib, sys
-suffix, *names = sys.argv[1:]
-print(*(name for name in names if not importlib.import_module(name).__file__.endswith(suffix)))
-"""
+CHECK = ROOT / "packaging" / "check_compiled.py"
 ASKED = """\
 import json, os, platform, sys, sysconfig
 say = sysconfig.get_config_var
@@ -72,6 +72,19 @@ def modules() -> list[str]:
     ]
 
 
+def hidden_imports() -> list[str]:
+    """Return what the compiled modules import, which nobody sees who only reads Python."""
+    names = {f"{_hook()['options']['group_name']}__mypyc"}
+    for module in modules():
+        source = (ROOT / "agent" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module)
+    return sorted(names)
+
+
 def show() -> int:
     """Make the tree for the Python of .venv and say where it lies; 0 when done. Raises Failure."""
     dev_venv.ensure(dev_tools=True)
@@ -80,6 +93,32 @@ def show() -> int:
         f"{folder.relative_to(ROOT)}: {len(modules())} modules are compiled. Put it first in PYTHONPATH to use it."
     )
     return 0
+
+
+def wheels(folder: Path) -> dict[str, Path]:
+    """Build the compiled wheel for each Python of the packages that is on this machine; returns them by version.
+
+    Prints for which Pythons there is none, and why. Raises Failure.
+    """
+    own = of_venv()
+    found = {
+        version: own.path if version == own.version else dev_uv.find(version) for version in dev_uv.PYTHONS
+    }
+    pythons = {version: ask(path) for version, path in found.items() if path is not None}
+    dev_system.provide([program for python in pythons.values() for program in needs(python)])
+    faults = {version: f"there is no Python {version} here" for version in found.keys() - pythons.keys()}
+    faults |= {version: reason for version, python in pythons.items() if (reason := fault(python))}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        building = {
+            version: pool.submit(own_wheel) if python is own else pool.submit(wheel, python, folder)
+            for version, python in pythons.items()
+            if version not in faults
+        }
+        made = {version: one.result() for version, one in building.items()}
+    print(f"Compiled for Python {', '.join(made) or '(none)'}.")
+    for version in sorted(faults):
+        print(f"Python {version} runs the modules as they are written: {faults[version]}.")
+    return made
 
 
 def of_venv() -> Interpreter:
@@ -100,8 +139,15 @@ def tree() -> Path:
         return folder
 
 
+def own_wheel() -> Path:
+    """Return the compiled wheel of .venv's Python, made if it isn't there. Raises Failure."""
+    return next(tree().glob("*.whl"))
+
+
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
+    # A Python may have been linked with folders of its own machine, in which libraries would be sought.
+    variables = HOOK | ({"LDSHARED": f"{python.compiler} -shared"} if sys.platform == "linux" else {})
     with tempfile.TemporaryDirectory(prefix="meshlight-compile-") as temporary:
         copy = Path(temporary) / "meshlight"
         _copy(copy)
@@ -112,7 +158,7 @@ def wheel(python: Interpreter, folder: Path) -> Path:
                 str(copy),
             ],
             capture_output=True, text=True, errors="replace", check=False, cwd=copy,
-            env=dev_venv.environment(VENV, HOOK),
+            env=dev_venv.environment(VENV, variables),
         )  # fmt: skip
     made = [file for file in folder.glob("*.whl") if f"-cp{python.version.replace('.', '')}-" in file.name]
     if done.returncode != 0 or len(made) != 1:
@@ -133,15 +179,14 @@ def ask(path: Path) -> Interpreter:
 
 
 def check(path: Path, environ: Mapping[str, str]) -> None:
-    """Import every compiled module with a Python. Raises Failure where it takes the source."""
+    """Import every compiled module with a Python. Raises Failure where it takes another file."""
     done = subprocess.run(
-        [str(path), "-c", IMPORTED, ask(path).suffix, *modules()],
-        capture_output=True, text=True, check=False, env=dict(environ),
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise Failure(f"the compiled modules cannot be imported:\n{tail(done.stderr)}")
-    if done.stdout.strip():
-        raise Failure(f"these modules are imported from their sources, not compiled: {done.stdout.strip()}")
+        [str(path), "-P", str(CHECK)], capture_output=True, text=True, check=False, env=dict(environ)
+    )
+    if done.returncode != 0 or int(done.stdout.split()[0]) != len(modules()):
+        raise Failure(
+            f"the {len(modules())} compiled modules are not used:\n{tail(done.stdout + done.stderr)}"
+        )
 
 
 def needs(python: Interpreter) -> list[dev_system.Program]:
@@ -184,11 +229,10 @@ def _provide(python: Interpreter) -> None:
         raise Failure("\n".join(missing) or f"{fault(python)}.")
 
 
-def _hook() -> dict[str, Sequence[str]]:
+def _hook() -> dict[str, Any]:
     with (ROOT / "pyproject.toml").open("rb") as file:
-        hook: dict[str, Sequence[str]] = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"][
-            "hooks"
-        ]["mypyc"]
+        target = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hook: dict[str, Any] = target["hooks"]["mypyc"]
     return hook
 
 
@@ -210,7 +254,7 @@ def _copy(target: Path) -> None:
 def _digest(python: Interpreter) -> str:
     """Return a fingerprint of all that decides what the compiled wheel is."""
     parts = hashlib.sha256(repr(python).encode())
-    for file in (CONSTRAINTS, *_sources()):
+    for file in (CONSTRAINTS, Path(__file__), *_sources()):
         content = file.read_bytes()
         parts.update(f"{file.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
     return parts.hexdigest()[:16]

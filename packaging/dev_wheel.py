@@ -35,7 +35,7 @@ def check(folder: Path | None = None) -> str:
         wheels = [make(work / "wheel")]
         reason = dev_compile.fault(dev_compile.of_venv())
         if reason is None:
-            wheels += dev_compile.tree().glob("*.whl")
+            wheels.append(dev_compile.own_wheel())
         for wheel in wheels:
             _look_into(wheel)
         said = _try(wheels[-1], work / "venv", is_compiled=reason is None)
