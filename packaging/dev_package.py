@@ -132,6 +132,7 @@ def _windows(request: Request) -> None:
         dev_venv.ensure(dev_tools=True)
         _provide([dev_system.NSIS])
         with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as folder:
+            # Pure: what is compiled for Windows is compiled on Windows.
             dev_windows.make(DIST, dev_wheel.make(Path(folder)), request.python)
     print(f"{setup.relative_to(ROOT)} ({setup.stat().st_size / 1e6:.2f} MB)")
     if request.check and sys.platform == "win32":
