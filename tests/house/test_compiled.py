@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
 import dev_compile
-from dev_venv import ROOT
+import dev_venv
+from dev_venv import ROOT, Failure
 
 MODULES = dev_compile.modules()
 KEPT = """
@@ -60,6 +64,22 @@ def test_what_would_change_is_found(source: str, fault: str) -> None:
 
 def test_what_is_kept_is_no_fault() -> None:
     assert list(faults(KEPT)) == []
+
+
+def test_a_python_that_takes_the_sources_is_told() -> None:
+    with pytest.raises(Failure, match="compiled modules are not used"):
+        dev_compile.check(Path(sys.executable), dev_venv.environment(dev_venv.VENV))
+
+
+def test_where_nothing_can_be_compiled_the_reason_is_told() -> None:
+    python = replace(dev_compile.ask(Path(sys.executable)), version="3.99", include=Path("nowhere"))
+    assert "Python.h is missing for Python 3.99" in (dev_compile.fault(python) or "")
+    other = replace(python, implementation="pypy")
+    assert "for CPython only, and this is pypy" in (dev_compile.fault(other) or "")
+
+
+def test_what_compiled_modules_import_is_known_to_those_who_cannot_read_it() -> None:
+    assert {"meshlight__mypyc", "asyncio"} <= {*dev_compile.hidden_imports()}
 
 
 def faults(source: str) -> Iterator[str]:
