@@ -198,14 +198,17 @@ def meshlight(
     models: int = 1,
     *,
     name: str = "meshlight",
-    settings: str = "",
     scheme: str = "http",
     ca_file: Path | None = None,
     hosts: Sequence[str] = ("127.0.0.1",),
     has_uvloop: bool = True,
+    is_compiled: bool = True,
     kind: str = "openai-compatible",
 ) -> Iterator[Subject]:
-    """Give it a backend at each of the targets on each of the hosts; `settings` are lines of its configuration."""
+    """Give it a backend at each of the targets on each of the hosts.
+
+    Not compiled it runs the checkout's sources, else what PYTHONPATH has: dev.py puts the compiled modules there.
+    """
     port = free_port()
     home = folder / f"home-{port}"
     home.mkdir()
@@ -214,12 +217,14 @@ def meshlight(
         f'[[backends]]\nname = "bench{n}"\nkind = "{kind}"\nurl = "{scheme}://{host}:{target}"\n{further}'
         for n, (host, target) in enumerate(product(hosts, targets))
     ]
-    (home / "config.toml").write_text("\n".join([settings, *backends]))
+    (home / "config.toml").write_text("\n".join(backends))
     key = "ml-benchmark-key-of-no-worth"
     command = [sys.executable, *(("-m", "meshlight") if has_uvloop else ("-c", _WITHOUT_UVLOOP)), "serve"]
     command += ["--port", str(port), "--no-discovery", "--quiet"]
     command += ["--log-level", "warning"]
     environ = {"MESHLIGHT_HOME": str(home), "MESHLIGHT_KEY": key}
+    if not is_compiled:
+        environ["PYTHONPATH"] = ""
     headers = {"authorization": f"Bearer {key}"}
     began = time.monotonic()
     with running(command, GATEWAY_CORE, folder / f"meshlight-{port}.log", **environ) as process:
