@@ -197,6 +197,9 @@ class Bench:
                 stack.enter_context(nginx(self.folder, port)),
                 stack.enter_context(haproxy(self.folder, port)),
                 stack.enter_context(meshlight(self.folder, [port])),
+                stack.enter_context(
+                    meshlight(self.folder, [port], name="without lane", settings="lane = false")
+                ),
                 stack.enter_context(meshlight(self.folder, [port], name="not compiled", is_compiled=False)),
             ]
             if self._with_litellm:

@@ -198,6 +198,7 @@ def meshlight(
     models: int = 1,
     *,
     name: str = "meshlight",
+    settings: str = "",
     scheme: str = "http",
     ca_file: Path | None = None,
     hosts: Sequence[str] = ("127.0.0.1",),
@@ -205,7 +206,7 @@ def meshlight(
     is_compiled: bool = True,
     kind: str = "openai-compatible",
 ) -> Iterator[Subject]:
-    """Give it a backend at each of the targets on each of the hosts.
+    """Give it a backend at each of the targets on each of the hosts; `settings` are lines of its configuration.
 
     Not compiled it runs the checkout's sources, else what PYTHONPATH has: dev.py puts the compiled modules there.
     """
@@ -217,7 +218,7 @@ def meshlight(
         f'[[backends]]\nname = "bench{n}"\nkind = "{kind}"\nurl = "{scheme}://{host}:{target}"\n{further}'
         for n, (host, target) in enumerate(product(hosts, targets))
     ]
-    (home / "config.toml").write_text("\n".join(backends))
+    (home / "config.toml").write_text("\n".join([settings, *backends]))
     key = "ml-benchmark-key-of-no-worth"
     command = [sys.executable, *(("-m", "meshlight") if has_uvloop else ("-c", _WITHOUT_UVLOOP)), "serve"]
     command += ["--port", str(port), "--no-discovery", "--quiet"]

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -163,7 +163,7 @@ class NamedCycle:
         self.cycle = cycle
         self.renaming = renaming
 
-    can_answer = False
+    can_answer: ClassVar[bool] = False
     """Its answers are made piece by piece."""
 
     @property

@@ -1,42 +1,13 @@
 """Reads a JSON body of usual fields at once; most bodies have no others."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec import Raw
+
+from meshlight.gateway.inference.usual_fields import USUAL_BODIES
 
 SMALL: Final = 65_536
 """A body of so many bytes can't hold enough keys to cost much before they are counted."""
-DECIDING: Final = {"model": "model", "stream": "stream", "store": "store"}
-"""The fields that decide something."""
-# The most frequent ones first: the decoder looks for each name from where it found the last one.
-_USUAL_NAMES: Final = """
-model messages stream max_tokens temperature stream_options tools tool_choice store top_p system input instructions
-prompt suffix top_k min_p max_completion_tokens max_output_tokens n stop stop_sequences seed response_format format
-options keep_alive user metadata reasoning reasoning_effort thinking parallel_tool_calls logprobs top_logprobs include
-text template raw images think truncate dimensions encoding_format frequency_penalty presence_penalty logit_bias
-service_tier modalities audio chat_template_kwargs cache_prompt previous_response_id prompt_cache_key output_config
-context_management safety_identifier verbosity
-"""
-_NAMES: Final = _USUAL_NAMES.split()
-USUAL: Final = frozenset(_NAMES)
-"""Names that are no other spelling of a deciding one: most bodies have no others, so no name needs a check."""
-
-
-_TYPES: Final[Mapping[str, tuple[Any, Any]]] = {
-    "model": (str | None, None),
-    "stream": (Any, None),
-    "store": (Any, None),
-}
-_UsualBody: Any = msgspec.defstruct(
-    "_UsualBody",
-    [(name, *_TYPES.get(name, (Raw, Raw()))) for name in _NAMES],
-    forbid_unknown_fields=True,
-    gc=False,
-)
-"""A body that has usual fields only."""
-_usual: Final = msgspec.json.Decoder(_UsualBody)
 
 
 def read_usual(body: bytes) -> tuple[str, bool, bool] | None:
@@ -51,7 +22,7 @@ def read_usual(body: bytes) -> tuple[str, bool, bool] | None:
     ):
         return None
     try:
-        found = _usual.decode(body)
+        found = USUAL_BODIES.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found.model or "", found.stream is True, found.store is True
