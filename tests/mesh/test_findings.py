@@ -14,7 +14,7 @@ from meshlight.backends.this_machine import this_machine
 from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.findings import WINDOW_S, Disk, Finding
 from meshlight.domain.health import Answered
-from meshlight.mesh.findings import EVERY_S, LOADS_MAX, ROUTES_MAX, STEP_S, Findings, MachineLook
+from meshlight.mesh.findings import AT_REST, EVERY_S, LOADS_MAX, ROUTES_MAX, STEP_S, Findings, MachineLook
 
 LONG = b'{"model": "qwen", "messages": "' + b"word " * 10_000 + b'"}'
 """About 12,500 tokens."""
@@ -246,6 +246,28 @@ async def test_a_look_that_fails_leaves_the_rest() -> None:
     watched = Watched(MachineLook(clients=broken, disks=broken))
     watched.slow = [Seen("study", "qwen", 0.0)]
     assert (await watched.one()).kind == "slow"
+
+
+async def test_at_rest_this_machine_is_looked_at_seldom() -> None:
+    machine = Machine()
+    watched = Watched(MachineLook(clients=machine.clients, disks=machine.disks))
+
+    async def looks(times: int) -> int:
+        before = len(machine.asked)
+        for _ in range(times):
+            watched.clock.pass_time(EVERY_S)
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        return len(machine.asked) - before
+
+    watched.findings.start()
+    assert await looks(2 * AT_REST) == 2
+    watched.mesh.traffic.start()
+    assert await looks(3) == 3
+    watched.mesh.traffic.end("ok")
+    assert await looks(AT_REST - 1) == 0
+    await watched.found()
+    assert await looks(AT_REST - 1) == 0
+    await watched.findings.close()
 
 
 async def test_it_looks_every_half_minute_until_it_is_closed() -> None:

@@ -44,6 +44,8 @@ from meshlight.mesh.traffic import Traffic
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+AT_REST = 10
+"""While nothing is asked, one of so many looks is at the machine too: its tables take the kernel milliseconds."""
 LOOK_S = 5.0
 """How long a look at this machine is waited for."""
 ROUTES_MAX = 2_000
@@ -228,6 +230,12 @@ class Findings(Symptoms):
         """At how many looks in a row others were connected, by backend."""
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._total = 0
+        """The requests up to the last look."""
+        self._since_machine = 0
+        """Looks since the last one at the machine."""
+        self._of_machine: tuple[Sequence[Others], Sequence[Disk]] = [], ()
+        """What that has shown."""
         self._machine_look: asyncio.Task[tuple[Mapping[str, Clients], Sequence[Disk]]] | None = None
         self._is_on = False
         self.found: tuple[Finding, ...] = ()
@@ -257,6 +265,7 @@ class Findings(Symptoms):
 
     async def now(self) -> tuple[Finding, ...]:
         """Look now, and return what is found; joins a look that runs."""
+        self._since_machine = AT_REST
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._look())
         await asyncio.wait((self._task,))
@@ -299,8 +308,13 @@ class Findings(Symptoms):
             self._timer = self._later(EVERY_S, self._go)
 
     async def _look(self) -> None:
-        others, disks = await self._look_at_machine()
-        self._judge(others, disks)
+        total = self._traffic.router.total
+        self._since_machine += 1
+        is_used = total != self._total or self._traffic.router.in_flight > 0
+        if is_used or self._since_machine >= AT_REST:
+            self._total, self._since_machine = total, 0
+            self._of_machine = await self._look_at_machine()
+        self._judge(*self._of_machine)
 
     async def _look_at_machine(self) -> tuple[list[Others], Sequence[Disk]]:
         """Return who else uses engines of this machine, and the disks of their models."""
