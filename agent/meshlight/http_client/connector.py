@@ -17,8 +17,6 @@ from stat import S_ISREG
 from threading import Thread
 from time import monotonic
 
-from msgspec import Struct
-
 from meshlight.domain.errors import ConnectCause, ConnectError
 from meshlight.http_client.address import Address, forbid, plain_ip
 from meshlight.http_client.connection import Connection, ConnectionOwner
@@ -26,11 +24,6 @@ from meshlight.http_client.fair_timeout import fair_timeout
 
 Lookup = Callable[[str], Sequence[str]]
 DNS_CACHE_S = 30.0
-
-
-class _CacheEntry(Struct, frozen=True):
-    ips: tuple[str, ...]
-    at: float
 
 
 def system_lookup(host: str) -> list[str]:
@@ -50,7 +43,8 @@ class Resolver:
     def __init__(self, lookup: Lookup = system_lookup, clock: Callable[[], float] = monotonic) -> None:
         self._lookup = lookup
         self._clock = clock
-        self._cache: dict[str, _CacheEntry] = {}
+        self._cache: dict[str, tuple[tuple[str, ...], float]] = {}
+        """The addresses of a name, and since when they are known."""
         self._pending: dict[str, asyncio.Future[tuple[str, ...] | Exception]] = {}
 
     async def resolve(self, host: str) -> tuple[str, ...]:
@@ -59,8 +53,8 @@ class Resolver:
         Raises OSError (mostly `socket.gaierror`) or UnicodeError.
         """
         cached = self._cache.get(host)
-        if cached is not None and self._clock() - cached.at < DNS_CACHE_S:
-            return cached.ips
+        if cached is not None and self._clock() - cached[1] < DNS_CACHE_S:
+            return cached[0]
         pending = self._pending.get(host)
         if pending is None:
             pending = self._start(host)
@@ -81,7 +75,7 @@ class Resolver:
         def settle(found: tuple[str, ...] | Exception) -> None:
             del self._pending[host]
             if isinstance(found, tuple):
-                self._cache[host] = _CacheEntry(found, self._clock())
+                self._cache[host] = found, self._clock()
             pending.set_result(found)
 
         def work() -> None:
@@ -189,7 +183,8 @@ class Connector:
                 )
         except OSError as error:  # among them TimeoutError and ssl.SSLError
             raise explain(error, where, is_tls=tls is not None, limit_s=limit_s) from error
-        if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
+        own = transport.get_extra_info("sockname")
+        if own[1] == address.port and own == transport.get_extra_info("peername"):
             # Nobody listens, and the system chose the same port for our end: the connection is to itself.
             connection.abort()
             raise ConnectError("refused", f"Connection refused at {where}.")

@@ -154,8 +154,6 @@ class ClientConnection(HttpToolsProtocol):
             self._answer(plain(503, "too_many_connections", "Too many connections are open. Close some."))
             return
         self.connections.add(self)
-        self.server = get_local_addr(transport)
-        self.client = get_remote_addr(transport)
         self.scheme = "http"
         self._deadline.due_in(self.limits.header_s)
 
@@ -170,7 +168,7 @@ class ClientConnection(HttpToolsProtocol):
         self._waiting.clear()
         self.disconnect.fire()
         self.flow.resume_writing()
-        self.parser = None  # type: ignore[assignment]  # it holds us, and we hold it
+        self.parser = None  # it holds us, and we hold it
         self.connections.discard(self)
         self.server_state.surplus.discard(self)
         self.server_state.admission.forget(self)
@@ -321,6 +319,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         stage, heads = self._stage, self._heads
+        if self.parser is None:
+            self.parser = httptools.HttpRequestParser(self)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -408,8 +408,8 @@ class ClientConnection(HttpToolsProtocol):
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": version,
-            "server": self.server,
-            "client": self.client,
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
             "scheme": "http",
             "method": method,
             "root_path": "",

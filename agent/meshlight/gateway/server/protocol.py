@@ -5,8 +5,6 @@ import socket
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-import httptools
-
 HIGH_WATER_LIMIT: Final = 65_536
 """Bytes of a request's body that wait for the application before no more are read."""
 
@@ -72,7 +70,6 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
     # With more than 30 attributes, each connection would have a dict of its own for them, of more than a kilobyte.
     __slots__ = (
         "app_state",
-        "client",
         "connections",
         "expect_100_continue",
         "flow",
@@ -80,7 +77,6 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
         "loop",
         "parser",
         "scheme",
-        "server",
         "tasks",
         "transport",
         "url",
@@ -98,12 +94,11 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.loop = loop or asyncio.get_running_loop()
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: Any = None
+        """httptools', once it is needed: many a connection has only heads that are known."""
         self.app_state = app_state
         self.connections = server_state.connections
         self.tasks = server_state.tasks
-        self.server: Address | None = None
-        self.client: Address | None = None
         self.scheme = "http"
         self.expect_100_continue = False
 
