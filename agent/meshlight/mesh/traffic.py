@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.clock import Clock
@@ -94,8 +94,8 @@ class _TrafficWindow:
         self.on_end = on_end
 
 
-class Symptoms:
-    """Is told of what goes wrong with single requests; this one ignores it."""
+class Symptoms(Protocol):
+    """Is told of what goes wrong with single requests."""
 
     def failed(self, backend: str, model: str) -> None:
         """Note an answer of 5xx, one that broke off, or none in time."""
@@ -105,6 +105,19 @@ class Symptoms:
 
     def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
         """Note how many tokens a backend counted in the prompt of a request."""
+
+
+class NoSymptoms:
+    """Ignores what goes wrong: nobody wants to know."""
+
+    def failed(self, backend: str, model: str) -> None:
+        """Ignore it."""
+
+    def left(self, backend: str, model: str, after_s: float) -> None:
+        """Ignore it."""
+
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
+        """Ignore it."""
 
 
 class Ticket:
@@ -204,7 +217,7 @@ class Traffic:
         self.touches = 0
         """How often something of a route has changed on which the choice depends."""
         self._touched: deque[str] = deque(maxlen=NEWS_KEPT)
-        self.symptoms = Symptoms()
+        self.symptoms: Symptoms = NoSymptoms()
         self.decisions = Decisions(clock)
         self._on_activity = on_activity
         self._on_end = on_end or {}
