@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -53,10 +54,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item.path) in SLOW:
             item.add_marker("slow")
-    if config.getoption("--lane") == "off":
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("lane")])
-        items[:] = [item for item in items if not item.get_closest_marker("lane")]
+    left_out = [
+        *(["lane"] if config.getoption("--lane") == "off" else []),
+        *(["plain"] if _is_compiled() else []),
+    ]
+    for marker in left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _is_compiled() -> bool:
+    """Whether extension modules stand in for those of the relay, as `dev.py test --compiled` has it."""
+    found = find_spec("meshlight.http_client.connection")
+    return found is not None and not str(found.origin).endswith(".py")
 
 
 def _folder(path: Path) -> str:

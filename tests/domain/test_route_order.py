@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -188,6 +189,7 @@ def test_it_is_the_same_choice_among_plain_routes(policy: Policy, backends: Any,
         play(mesh, event)
 
 
+@pytest.mark.plain  # compiled functions call each other without telling a profiler
 def test_a_choice_among_many_looks_at_few() -> None:
     mesh = Mesh("local-first", *[ALIKE] * 200)
     for prompt in (NO_PROMPT, Prompt(home=("b1", ""))):

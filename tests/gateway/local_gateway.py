@@ -103,6 +103,7 @@ class LocalGateway:
                 ModelCatalog(registry, started),
                 Ollama(registry, started, "1.0", self.rig.links, local),
             ),
+            relay=self.rig.relay,
             events=Events(self.hub),
             page=Page(web_folder(), self.sessions, lambda _: None),
             view=self.publisher.view,

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -103,6 +104,7 @@ class Rig:
         self.queue = ModelQueue(
             told_slots(self.registry), self.traffic, self.clock, self.clock.later, longest=longest
         )
+        self.is_paused: Callable[[], bool] = lambda: False
         self.relay = Relay(
             self.registry,
             self.links,
@@ -110,6 +112,7 @@ class Rig:
             self.traffic,
             self.clock,
             "this-node",
+            is_paused=lambda: self.is_paused(),  # noqa: PLW0108 - tests put another one there
             queue=self.queue,
         )
         self.registry.route_by(routing or Routing(policy="priority"))

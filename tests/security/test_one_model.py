@@ -30,7 +30,6 @@ from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
 from meshlight.gateway.inference.begun import Begun
-from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
@@ -49,7 +48,7 @@ FORM = b"multipart/form-data; boundary=" + MARK
 ALL_OPERATIONS: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
 
 
-class Noting(Relay):
+class Noting:
     """A relay that notes what it is asked."""
 
     def __init__(self) -> None:

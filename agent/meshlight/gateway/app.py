@@ -30,7 +30,7 @@ def build_app(parts: GatewayParts) -> Guard:
         free=parts.page.paths,
         is_app_key=parts.is_app_key,
     )
-    guard.lane = Lane(guard, parts.inference, parts.settings)
+    guard.lane = Lane(guard, parts.inference, parts.relay, parts.settings)
     return guard
 
 

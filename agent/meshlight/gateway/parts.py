@@ -15,12 +15,15 @@ from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.page import Page
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.relay import Relay
 
 
 class GatewayParts(Struct, frozen=True, kw_only=True):
     """The parts that answer requests, made by the service's wiring."""
 
     inference: Inference
+    relay: Relay
+    """The one of `inference`."""
     events: Events
     page: Page
     view: Callable[[], SnapshotView]

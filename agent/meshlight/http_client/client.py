@@ -187,8 +187,6 @@ class Upstream:
         `send` raises, ReadTimeout and ResponseTooLarge.
         """
         response: Response | None = None
-        pieces: list[bytes] = []
-        left = limit
         try:
             async with fair_timeout(timeout_s):
                 response = await self.send(
@@ -198,23 +196,16 @@ class Upstream:
                     body,
                     connect_timeout_s=min(self._connect_timeout_s, timeout_s * CONNECT_SHARE),
                 )
-                while piece := await response.read():
-                    left -= len(piece)
-                    if left < 0:
-                        raise ResponseTooLarge(
-                            f"{self.address.host_port} answered {path} with more than {limit} bytes."
-                        )
-                    pieces.append(piece)
+                found = await _read_whole(response, limit)
         except TimeoutError as error:
             what = "did not answer" if response is None else "did not end its answer to"
             raise ReadTimeout(f"{self.address.host_port} {what} {path} within {timeout_s:g} s.") from error
-        finally:
-            if response is not None:
-                response.abort()
+        if found is None:
+            raise ResponseTooLarge(f"{self.address.host_port} answered {path} with more than {limit} bytes.")
         return Reply(
             status=response.status,
             headers=response.headers,
-            body=b"".join(pieces),
+            body=found,
             elapsed_s=response.first_byte_at - response.sent_at,
             reused=response.reused,
         )
@@ -263,6 +254,20 @@ class Upstream:
 def post(connection: Connection, start: bytes, body: bytes, waiter: Waiter) -> None:
     """Send a POST on a connection; `start` is from `Upstream.start_of_post`, and the response goes to `waiter`."""
     connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body)
+
+
+async def _read_whole(response: Response, limit: int) -> bytes | None:
+    """Read a body to its end and return it; None, with the connection closed, if it has more than `limit` bytes."""
+    pieces: list[bytes] = []
+    try:
+        while piece := await response.read():
+            limit -= len(piece)
+            if limit < 0:
+                return None
+            pieces.append(piece)
+    finally:
+        response.abort()
+    return b"".join(pieces)
 
 
 async def _opened(opening: Opening) -> Connection:

@@ -315,11 +315,12 @@ class Service:
             self._catalog,
             Ollama(self._registry, started, __version__, self._connections, self._ollama_local),
         )
-        self._peers = self._build_peers(inference, clock, later, timers, ping_s)
+        self._peers = self._build_peers(inference, relay, clock, later, timers, ping_s)
         app_keys = AppKeys(paths.app_keys_file)
         self._app = build_app(
             GatewayParts(
                 inference=inference,
+                relay=relay,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
                 view=self._publisher.view,
@@ -434,7 +435,13 @@ class Service:
         return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
     def _build_peers(
-        self, inference: Inference, clock: Clock, later: CallLater, timers: SharedTimers, ping_s: float
+        self,
+        inference: Inference,
+        relay: Relay,
+        clock: Clock,
+        later: CallLater,
+        timers: SharedTimers,
+        ping_s: float,
     ) -> PeerManager:
         """Build what deals with other Meshlights, and the listener on which paired ones may send requests."""
         guests = Guests(lambda: {peer.id: peer for peer in self._settings.config.peers})
@@ -466,7 +473,9 @@ class Service:
             trust=self._trust,
             discovered=discovered,
             listener=LanServer(
-                app, feed.close, lane_of=GuestLanes(guests, inference, lambda: self._settings.config).of
+                app,
+                feed.close,
+                lane_of=GuestLanes(guests, inference, relay, lambda: self._settings.config).of,
             ),
             running=guests.running,
             probe_soon=self._prober.probe_soon,

@@ -9,7 +9,6 @@ from meshlight.domain.peers import Peer
 from meshlight.gateway.access.guard import PAGE_CHAT
 from meshlight.gateway.inference.app import Inference, InferenceDispatch
 from meshlight.gateway.inference.begun import Begun
-from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
@@ -22,7 +21,7 @@ CANARY = "canary-prompt-31c7"
 BODY = b'{"model": "m", "x": "canary-prompt-31c7"}'
 
 
-class Stub(Relay):
+class Stub:
     """A relay that notes what it is asked, or breaks."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -43,13 +42,13 @@ class Stub(Relay):
         await sink.end(b"ok")
 
 
-def inference_of(relay: Relay) -> Inference:
+def inference_of(relay: Stub) -> Inference:
     registry = Rig().registry
     return Inference(relay, ModelCatalog(registry, 7), Ollama(registry, 7, "1.0"))
 
 
 async def ask(
-    relay: Relay,
+    relay: Stub,
     path: str,
     query: bytes = b"",
     method: str = "POST",

@@ -25,10 +25,8 @@ from meshlight.domain.health import Unreached
 from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
-from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.server.limits import Limits
 from meshlight.http_client.connector import Resolver
-from meshlight.mesh.symptoms import Symptoms
 from servers.byte_server import chunk
 
 pytestmark = pytest.mark.lane
@@ -756,13 +754,21 @@ async def test_a_request_that_takes_too_long_is_cut_off_when_the_service_ends(
 
 
 async def test_a_fault_before_anything_was_sent_is_the_other_roads(
-    gateway: LocalGateway, client: Client, monkeypatch: pytest.MonkeyPatch
+    gateway: LocalGateway, client: Client
 ) -> None:
+    faults = [ValueError()]
+
+    def is_paused() -> bool:
+        if faults:
+            raise faults.pop()
+        return False
+
     async with RawBackend("a", respond=responds(GOOD)) as backend:
         gateway.rig.add(backend)
         await client.ask()
-        monkeypatch.setattr(Relay, "at_once", None)
+        gateway.rig.is_paused = is_paused
         assert b" 200 " in await client.ask()
+        assert not faults
         assert await settled(gateway, 2) == (2, 2, 0, 0)
     assert numbers(gateway) == (0, 0)
 
@@ -912,11 +918,17 @@ async def test_a_backend_that_refuses_connections_is_left_for_another_one(lane: 
         assert numbers(gateway) == (lane, lane)
 
 
-class Faulty(Symptoms):
-    """Fails, as nothing of ours should."""
+class Faulty:
+    """Symptoms that fail, as nothing of ours should."""
 
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:  # noqa: ARG002 - Symptoms'
-        raise ValueError
+    def failed(self, backend: str, model: str) -> None:
+        raise ValueError(backend, model)
+
+    def left(self, backend: str, model: str, after_s: float) -> None:
+        raise ValueError(backend, model, after_s)
+
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
+        raise ValueError(backend, model, body, counted)
 
 
 async def test_a_fault_of_ours_frees_the_route(gateway: LocalGateway, client: Client) -> None:

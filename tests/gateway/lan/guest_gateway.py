@@ -33,7 +33,7 @@ class GuestGateway:
         inference = Inference(
             self.rig.relay, ModelCatalog(registry, 0), Ollama(registry, 0, "1.0", self.rig.links)
         )
-        self.lanes = GuestLanes(self.guests, inference, lambda: self.config)
+        self.lanes = GuestLanes(self.guests, inference, self.rig.relay, lambda: self.config)
         nothing = cast("Any", None)
         self.feed = CatalogFeed(registry, lambda _: None)
         app = LanApp(self.guests, nothing, self.feed, inference, nothing, nothing)

@@ -7,6 +7,7 @@ as `/v1/score`.
 
 import re
 from collections.abc import AsyncGenerator, Awaitable
+from typing import Protocol
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -19,9 +20,8 @@ from meshlight.gateway.errors import ErrorResponse, error_response, protocol_of,
 from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold
-from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, ClientLeft, InferenceRequest, expect, read_request
-from meshlight.gateway.inference.sinks import AsgiSink
+from meshlight.gateway.inference.sinks import AsgiSink, Sink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
@@ -48,11 +48,24 @@ _GEMINI_STREAM = "alt=sse"
 """The only parameter that is kept of a peer's query: it sets the form of a stream."""
 
 
+class Carrier(Protocol):
+    """What carries requests to backends: the relay."""
+
+    async def run(
+        self,
+        inbound: InferenceRequest,
+        sink: Sink,
+        disconnect: DisconnectListeners,
+        begun: Begun | None = None,
+    ) -> None:
+        """See `Relay.run`."""
+
+
 class Inference:
     """Answers lists of models from the catalog, and relays everything else."""
 
-    def __init__(self, relay: Relay, catalog: ModelCatalog, ollama: Ollama) -> None:
-        self.relay = relay
+    def __init__(self, relay: Carrier, catalog: ModelCatalog, ollama: Ollama) -> None:
+        self._relay = relay
         self._catalog = catalog
         self.ollama = ollama
         self._responses = ResponseMemory()
@@ -74,7 +87,7 @@ class Inference:
         path, extensions = scope["path"], scope["extensions"]
         try:
             sink = AsgiSink(send, extensions[OFFER])
-            await self.relay.run(begun.trial.inbound, sink, extensions[DISCONNECT], begun)
+            await self._relay.run(begun.trial.inbound, sink, extensions[DISCONNECT], begun)
         except MeshlightError as error:
             await _error(error, path, scope).send(send)
         except Exception as error:  # noqa: BLE001 - as above
@@ -95,7 +108,7 @@ class Inference:
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
             if operation == "responses":
                 inbound = inbound.changed(stored=self._responses.of(guest))
-            await self.relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
+            await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
         elif path.startswith("/api/"):
             found = await self.ollama.answer(path, scope, receive)
             if isinstance(found, InferenceRequest):
@@ -174,7 +187,7 @@ class Inference:
 
     async def _run(self, inbound: InferenceRequest, scope: Scope, send: Send) -> None:
         extensions = scope["extensions"]
-        await self.relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
+        await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
 
 
 class InferenceDispatch:

@@ -31,7 +31,7 @@ from meshlight.gateway.inference.attempt import (
 from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
-from meshlight.gateway.inference.relay import RECORDED
+from meshlight.gateway.inference.relay import RECORDED, Relay
 from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
 from meshlight.gateway.inference.route_trial import RouteTrial
 from meshlight.gateway.inference.sinks import NamedCycle, Renaming
@@ -194,10 +194,12 @@ class Lane:
     is_guests: ClassVar[bool] = False
     """Whether its requests come from a peer."""
 
-    def __init__(self, guard: Doorkeeper, inference: Inference, settings: Callable[[], Config]) -> None:
+    def __init__(
+        self, guard: Doorkeeper, inference: Inference, relay: Relay, settings: Callable[[], Config]
+    ) -> None:
         self._guard = guard
         self.inference = inference
-        self.relay = inference.relay
+        self.relay = relay
         self._settings = settings
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""

@@ -14,6 +14,7 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import to_guest
 from meshlight.gateway.inference.lane import KnownHead, Lane, LaneRequest
+from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import (
     GUEST,
     InferenceRequest,
@@ -39,9 +40,14 @@ class GuestLane(Lane):
     is_guests: ClassVar[bool] = True
 
     def __init__(
-        self, peer_id: str, guests: Guests, inference: Inference, settings: Callable[[], Config]
+        self,
+        peer_id: str,
+        guests: Guests,
+        inference: Inference,
+        relay: Relay,
+        settings: Callable[[], Config],
     ) -> None:
-        super().__init__(self, inference, settings)
+        super().__init__(self, inference, relay, settings)
         self.guests = guests
         self.peer: Peer
         """The peer, while one of its requests begins."""
@@ -122,9 +128,12 @@ class GuestRequest(LaneRequest):
 class GuestLanes:
     """The lanes of the peers."""
 
-    def __init__(self, guests: Guests, inference: Inference, settings: Callable[[], Config]) -> None:
+    def __init__(
+        self, guests: Guests, inference: Inference, relay: Relay, settings: Callable[[], Config]
+    ) -> None:
         self._guests = guests
         self._inference = inference
+        self._relay = relay
         self._settings = settings
         self._lanes: dict[str, GuestLane] = {}
 
@@ -134,5 +143,7 @@ class GuestLanes:
         if lane is None:
             paired = self._guests.peers
             self._lanes = {known: lane for known, lane in self._lanes.items() if known in paired}
-            lane = self._lanes[peer_id] = GuestLane(peer_id, self._guests, self._inference, self._settings)
+            lane = self._lanes[peer_id] = GuestLane(
+                peer_id, self._guests, self._inference, self._relay, self._settings
+            )
         return lane

@@ -269,11 +269,14 @@ class ClientConnection(HttpToolsProtocol):
             if self._begin_in_lane(lane, head, b"".join(body), cycle):
                 self._deadline.lift()
                 return
+        self._feed_instead(b"".join((start, *body)))
+        if self._running is not None and not cycle.keep_alive:
+            self._running.keep_alive = False
+
+    def _feed_instead(self, data: bytes) -> None:
+        """Have the parser read a request that was held without it, and begin it anew."""
         self._running = None
-        self._feed(b"".join((start, *body)))
-        started: RequestCycle | None = self._running
-        if started is not None and not cycle.keep_alive:
-            started.keep_alive = False
+        self._feed(data)
 
     def _decide(self, lane: Lane[Any], head: LaneHead, cycle: RequestCycle) -> None:
         """Answer a request whose head was parsed without a task, if its body has come as a whole."""
