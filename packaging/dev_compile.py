@@ -35,6 +35,8 @@ SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
 """What a wheel is made from."""
 _making = threading.Lock()
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
+CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables"
+"""Functions that only their own library calls: a tenth faster and a fifth smaller. As in [tool.cibuildwheel]."""
 CHECK = ROOT / "packaging" / "check_compiled.py"
 ASKED = """\
 import json, os, platform, sys, sysconfig
@@ -146,8 +148,10 @@ def own_wheel() -> Path:
 
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
-    # A Python may have been linked with folders of its own machine, in which libraries would be sought.
-    variables = HOOK | ({"LDSHARED": f"{python.compiler} -shared"} if sys.platform == "linux" else {})
+    variables = HOOK | ({"CFLAGS": CFLAGS} if os.name != "nt" else {})
+    if sys.platform == "linux":
+        # A Python may have been linked with folders of its own machine, in which libraries would be sought.
+        variables["LDSHARED"] = f"{python.compiler} -shared"
     with tempfile.TemporaryDirectory(prefix="meshlight-compile-") as temporary:
         copy = Path(temporary) / "meshlight"
         _copy(copy)
