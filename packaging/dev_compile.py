@@ -34,7 +34,10 @@ COMPILED = ROOT / "build" / "compiled"
 SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
 """What a wheel is made from."""
 _making = threading.Lock()
+MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
+CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables"
+"""Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
 CHECK = ROOT / "packaging" / "check_compiled.py"
 ASKED = """\
 import json, os, platform, sys, sysconfig
@@ -146,8 +149,10 @@ def own_wheel() -> Path:
 
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
-    # A Python may have been linked with folders of its own machine, in which libraries would be sought.
-    variables = HOOK | ({"LDSHARED": f"{python.compiler} -shared"} if sys.platform == "linux" else {})
+    variables = HOOK | ({"CFLAGS": CFLAGS} if os.name != "nt" else {})
+    if sys.platform == "linux":
+        # A Python may have been linked with folders of its own machine, in which libraries would be sought.
+        variables["LDSHARED"] = f"{python.compiler} -shared"
     with tempfile.TemporaryDirectory(prefix="meshlight-compile-") as temporary:
         copy = Path(temporary) / "meshlight"
         _copy(copy)
@@ -240,7 +245,7 @@ def _sources() -> Iterator[Path]:
     """Yield the files that a wheel is made from, in a fixed order."""
     for name in SOURCES:
         files = sorted((ROOT / name).rglob("*")) if (ROOT / name).is_dir() else [ROOT / name]
-        yield from (file for file in files if file.is_file() and file.suffix != ".pyc")
+        yield from (file for file in files if file.is_file() and file.suffix not in MADE)
 
 
 def _copy(target: Path) -> None:

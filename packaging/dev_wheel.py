@@ -37,7 +37,7 @@ def check(folder: Path | None = None) -> str:
         if reason is None:
             wheels.append(dev_compile.own_wheel())
         for wheel in wheels:
-            _look_into(wheel)
+            _look_into(wheel, is_compiled=wheel is not wheels[0])
         said = _try(wheels[-1], work / "venv", is_compiled=reason is None)
         if folder is not None:
             folder.mkdir(exist_ok=True)
@@ -73,8 +73,8 @@ def make(folder: Path) -> Path:
     return wheels[0]
 
 
-def _look_into(wheel: Path) -> None:
-    """Compare the wheel's list of files with the folders it must carry."""
+def _look_into(wheel: Path, *, is_compiled: bool) -> None:
+    """Compare the wheel's list of files with the folders it must carry. Raises Failure."""
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
     for here, there in TRAVELLERS.items():
@@ -89,6 +89,9 @@ def _look_into(wheel: Path) -> None:
     }
     if code - inside:
         raise Failure(f"{wheel.name} lacks {min(code - inside)}.")
+    extensions = {name for name in inside if name.endswith((".so", ".pyd"))}
+    if extensions and not is_compiled:
+        raise Failure(f"{wheel.name} is for every system, and has {min(extensions)}.")
 
 
 def _try(wheel: Path, venv: Path, *, is_compiled: bool) -> str:

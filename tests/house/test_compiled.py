@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_where_nothing_can_be_compiled_the_reason_is_told() -> None:
     assert "Python.h is missing for Python 3.99" in (dev_compile.fault(python) or "")
     other = replace(python, implementation="pypy")
     assert "for CPython only, and this is pypy" in (dev_compile.fault(other) or "")
+
+
+def test_pypi_s_wheels_are_compiled_as_ours() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        theirs = tomllib.load(file)["tool"]["cibuildwheel"]["environment"]
+    assert dev_compile.HOOK.items() <= theirs.items()
+    assert theirs["CFLAGS"] == dev_compile.CFLAGS
+    assert (ROOT / theirs["PIP_CONSTRAINT"]) == dev_venv.CONSTRAINTS
 
 
 def test_what_compiled_modules_import_is_known_to_those_who_cannot_read_it() -> None:

@@ -37,7 +37,8 @@ def test_an_old_python_can_read_the_file_that_tells_it_to_go() -> None:
 def test_help_names_every_command() -> None:
     said = _dev("--help").stdout
     assert all(
-        word in said for word in ("run", "test", "build", "package", "engines", "bench", "simulate", "lock")
+        word in said
+        for word in ("run", "test", "compile", "build", "package", "engines", "bench", "simulate", "lock")
     )
 
 

@@ -80,12 +80,13 @@ def test_what_no_installation_uses_is_left_out(tmp_path: Path) -> None:
         **{
             "bin__x": "", "faker__x.py": "", "faker-1.dist-info__METADATA": "", "PIL___webp.cpython-311.so": "",
             "PIL__Image.py": "", "a__x.pyx": "", "a__x.py": "", "a__x.so": "", ".lock": "",
-            "a-1.dist-info__direct_url.json": "",
+            "a-1.dist-info__direct_url.json": "", "zstandard___cffi.cpython-311.so": "",
+            "dbus_fast__a.py": "", "dbus_fast__a.so": "", "dbus_fast__b__c.so": "",
         },
     )  # fmt: skip
     dev_tree.slim(tmp_path)
     left = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file())
-    assert left == ["PIL/Image.py", "a/x.py", "a/x.so"]
+    assert left == ["PIL/Image.py", "a/x.py", "a/x.so", "dbus_fast/a.py"]
 
 
 def test_the_licence_of_each_package_inside_is_told(tmp_path: Path) -> None:
