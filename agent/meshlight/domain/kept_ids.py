@@ -53,9 +53,18 @@ def ids_of_body(body: bytes) -> Iterator[KeptId]:
         yield from find_ids(part)
 
 
+def has_no_id(text: bytes) -> bool:
+    """Whether a piece of JSON certainly has no id, found out at once."""
+    # Not by `in`, which takes bytes for a number first, and that takes longer than the search.
+    for name in _QUICK:  # noqa: SIM110 - a generator would cost more than the searches
+        if text.find(name) != -1:
+            return False
+    return True
+
+
 def find_ids(text: bytes) -> Iterator[KeptId]:
     """Yield the ids in a piece of JSON."""
-    if not any(name in text for name in _QUICK):
+    if has_no_id(text):
         return
     count = 0
     for name in islice(_NAMES.finditer(text), NAMES_MAX):

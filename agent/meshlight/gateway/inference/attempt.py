@@ -30,7 +30,7 @@ from meshlight.gateway.inference.failures import (
     may_mean_path,
 )
 from meshlight.gateway.inference.headers import bare, to_backend
-from meshlight.gateway.inference.request import InferenceRequest
+from meshlight.gateway.inference.request import VIA, InferenceRequest
 from meshlight.gateway.inference.retry_policy import FORM_RETRIES, RetryPolicy
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
@@ -192,7 +192,7 @@ def build_upstream_request(
         headers.extend(pair for pair in template.defaults if pair[0] not in present)
     if kind.group not in {"cluster", "cloud"} and not link.is_metered:
         visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
-        headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
+        headers.append((VIA, visited.encode("latin-1", "replace")))
     if template.changes_path:
         path = kind.path(operation, path)
     return UpstreamRequest(upstream, upstream.target(path), headers, body, translator, dropped)

@@ -16,11 +16,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
-from msgspec import Struct
-
 from meshlight.backends.large_work import LARGE
 from meshlight.domain.clock import Clock
-from meshlight.domain.kept_ids import ID_MAX, SCANNED_MAX, KeptId, find_ids, ids_of_body
+from meshlight.domain.kept_ids import ID_MAX, SCANNED_MAX, KeptId, find_ids, has_no_id, ids_of_body
 from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.request import JSON, InferenceRequest
 from meshlight.gateway.inference.sinks import Sink
@@ -44,12 +42,15 @@ _LONGEST: Final = 1_024
 """Bytes in which a name and its id fit."""
 
 
-class KeptBy(Struct, frozen=True):
+class KeptBy:
     """Something that a request names, and the backend and place that keep it."""
 
-    what: str
-    field: str
-    owner: tuple[str, str]
+    __slots__ = ("field", "owner", "what")
+
+    def __init__(self, what: str, field: str, owner: tuple[str, str]) -> None:
+        self.what = what
+        self.field = field
+        self.owner = owner
 
 
 class KeptState:
@@ -87,6 +88,8 @@ class KeptState:
         is_guest = inbound.guest is not None
         if inbound.operation == "responses" and (made := _MADE.search(first, 0, _HEAD)):
             self._record(made[1], backend, place, is_guest=is_guest)
+        if inbound.kept_ids is None and len(inbound.body) <= LARGE and has_no_id(inbound.body):
+            return
         for kept in _named(inbound):
             if kept.field != "previous_response_id":  # some ignore one that they don't know
                 self._record(kept.id, backend, place, is_guest=is_guest)
@@ -115,7 +118,7 @@ def reads_answer(inbound: InferenceRequest) -> bool:
     body = inbound.body
     if len(body) > LARGE:
         body = body[:_TOOLS_WITHIN] + body[-_TOOLS_WITHIN:]
-    return any(name in body for name in _TOOLS)
+    return body.find(_TOOLS[0]) != -1 or body.find(_TOOLS[1]) != -1 or body.find(_TOOLS[2]) != -1
 
 
 class _WatchingSink:

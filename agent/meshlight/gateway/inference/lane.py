@@ -19,6 +19,7 @@ from meshlight.backends.large_work import LARGE
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
+from meshlight.domain.peers import SharingTerms
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import (
@@ -32,7 +33,15 @@ from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Relay
-from meshlight.gateway.inference.request import JSON, InferenceRequest, read_head, sent_type
+from meshlight.gateway.inference.request import (
+    JSON,
+    VIA,
+    InferenceRequest,
+    read_head,
+    request_header,
+    sent_type,
+    visited_by,
+)
 from meshlight.gateway.inference.route_trial import RouteTrial
 from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
@@ -139,7 +148,17 @@ class Doorkeeper(Protocol):
 class KnownHead:
     """A head that was read before, and what follows from it."""
 
-    __slots__ = ("headers", "is_read", "needs_look", "operation", "routes", "scope", "settings", "shows_key")
+    __slots__ = (
+        "headers",
+        "is_read",
+        "needs_look",
+        "operation",
+        "routes",
+        "scope",
+        "settings",
+        "shows_key",
+        "visited",
+    )
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
         self.scope = scope
@@ -149,6 +168,7 @@ class KnownHead:
         self.is_read = self.needs_look or operation in READ_OPERATIONS
         """Whether something of the body may have to change."""
         self.headers = scope["headers"]
+        self.visited = visited_by(request_header(scope["headers"], VIA))
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
         self.shows_key = False
@@ -205,6 +225,8 @@ class Lane:
         """The heads that were read before, by their bytes without the length of the body."""
         self._routes = 0
         """How many routes of them were remembered."""
+        self.guest: SharingTerms | None = None
+        """The peer whose request begins; None for own programs."""
         self.begun = 0
         """Requests that were sent without a task."""
         self.handed_over = 0
@@ -277,6 +299,8 @@ class Lane:
                 content_type=JSON,
                 body=body,
                 head=fields,
+                visited=head.visited,
+                guest=self.guest,
             )
             if head.needs_look:
                 looked_at = self.look_into(head, inbound)

@@ -130,6 +130,8 @@ def with_model(body: bytes, content_type: bytes, model: str) -> bytes:
 
 BODY_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of one inference request's body."""
+VIA: Final = b"x-meshlight-via"
+"""The header with the ids of the nodes that a request has passed through."""
 GUEST: Final = "meshlight.guest"
 """The key in `scope["extensions"]` of the peer that sent a request, on the LAN listener."""
 HOPS: Final = 2
@@ -264,7 +266,7 @@ def expect(method: str, scope: Scope, target: str) -> None:
 
 
 def visited_by(via: bytes) -> tuple[str, ...]:
-    """Return the ids of the nodes that a request has passed through, by its header `x-meshlight-via`."""
+    """Return the ids of the nodes that a request has passed through, by its header `VIA`."""
     if not via:
         return ()
     nodes = (node.strip() for node in via.decode("latin-1").split(","))
@@ -329,5 +331,5 @@ async def read_request(
         head=head,
         guest=guest,
         named=named,
-        visited=visited_by(values.get(b"x-meshlight-via", b"")),
+        visited=visited_by(values.get(VIA, b"")),
     )

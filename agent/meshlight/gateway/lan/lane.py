@@ -5,7 +5,7 @@ Each peer has a lane of its own, since the same head may come from several, who 
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError
@@ -17,6 +17,7 @@ from meshlight.gateway.inference.lane import KnownHead, Lane, LaneRequest
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import (
     GUEST,
+    VIA,
     InferenceRequest,
     request_header,
     visited_by,
@@ -29,13 +30,11 @@ from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import RequestCycle
 from meshlight.http_client.reply import Headers
 
-_VIA: Final = b"x-meshlight-via"
-
 
 class GuestLane(Lane):
     """The lane of one peer; `LanApp` says the same about what it may ask."""
 
-    odd: ClassVar[frozenset[bytes]] = Lane.odd - {_VIA}
+    odd: ClassVar[frozenset[bytes]] = Lane.odd - {VIA}
     translates: ClassVar[bool] = False
     is_guests: ClassVar[bool] = True
 
@@ -55,7 +54,7 @@ class GuestLane(Lane):
 
     def admits(self, scope: Scope, settings: Config, /) -> bool | None:  # noqa: ARG002 - see Doorkeeper
         """Whether a request may be sent on; the handshake has shown whose it is."""
-        return None if self.relay.is_circle(visited_by(request_header(scope["headers"], _VIA))) else True
+        return None if self.relay.is_circle(visited_by(request_header(scope["headers"], VIA))) else True
 
     def look_at(self, scope: Scope, data: bytes) -> KnownHead | None:
         """Return the head of an ordinary request of the peer, and know it the next time."""
@@ -67,7 +66,7 @@ class GuestLane(Lane):
     def begin(self, head: KnownHead, body: bytes, cycle: RequestCycle, connection: LaneConnection) -> bool:
         """Send a request on; False if it is not for the lane, and nothing was sent."""
         try:
-            self.peer = peer = self.guests.find(self._peer_id)
+            self.guest = self.peer = peer = self.guests.find(self._peer_id)
             self.guests.enter(peer)
         except MeshlightError:  # the other road says what is wrong
             return False
@@ -83,12 +82,9 @@ class GuestLane(Lane):
         """Return what carries one request of the peer."""
         return GuestRequest(self, cycle, connection)
 
-    def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:
-        """Return a request as the peer's."""
-        return inbound.changed(
-            guest=self.peer,
-            visited=visited_by(request_header(head.headers, _VIA)),
-        )
+    def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:  # noqa: ARG002 - see Lane
+        """Return a request as it is: what peers ask of Ollama's API is answered by backends alone."""
+        return inbound
 
 
 class GuestRequest(LaneRequest):
