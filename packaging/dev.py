@@ -9,11 +9,19 @@ This file must stay readable to an old Python (3.6): it is the one that says whi
 """
 
 import argparse
+import importlib
 import os
 import pathlib
 import sys
 
 OLDEST_PYTHON = (3, 11)
+# Commands without arguments: the file and the function of each.
+PLAIN = {
+    "build": ("dev_wheel", "build"),
+    "compile": ("dev_compile", "show"),
+    "engines": ("dev_engines", "get_all"),
+    "lock": ("dev_lock", "lock"),
+}
 
 
 def main() -> int:
@@ -72,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
         "--only", action="append", default=[], metavar="GATE",
         help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, resolve, …)",
     )  # fmt: skip
+    test.add_argument(
+        "--compiled",
+        action="store_true",
+        help="test the modules as mypyc compiles them (then without coverage)",
+    )
+    commands.add_parser(
+        "compile", help="compile the relay's modules with mypyc into build/compiled, for bench and test"
+    )
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
     package = commands.add_parser(
         "package", help="make a package in dist/, or what a release needs beside it"
@@ -128,29 +144,20 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
     if asked.command == "test":
         import dev_gates  # noqa: PLC0415
 
-        return dev_gates.run(strict=asked.all, only=asked.only, pytest_args=rest)
-    if asked.command == "build":
-        import dev_wheel  # noqa: PLC0415
-
-        return dev_wheel.build()
+        return dev_gates.run(strict=asked.all, is_compiled=asked.compiled, only=asked.only, pytest_args=rest)
     if asked.command == "package":
         import dev_package  # noqa: PLC0415
 
         python = pathlib.Path(asked.python) if asked.python else None
         request = dev_package.Request(asked.arch, asked.check, asked.words, python)
         return dev_package.run(asked.target, request)
-    if asked.command == "engines":
-        import dev_engines  # noqa: PLC0415
-
-        return dev_engines.get_all()
     if asked.command in {"bench", "profile", "simulate"}:
         import dev_gates  # noqa: PLC0415
 
         commands = {"bench": dev_gates.bench, "profile": dev_gates.profile, "simulate": dev_gates.simulate}
         return commands[asked.command](rest)
-    import dev_lock  # noqa: PLC0415
-
-    return dev_lock.lock()
+    module, function = PLAIN[asked.command]
+    return int(getattr(importlib.import_module(module), function)())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import dev_compile
 import dev_engines
 import dev_linux
 import dev_project
@@ -47,8 +48,8 @@ def check(kind: str, made: Sequence[Path], suite: str) -> str:
         else:
             shutil.copyfile(main, packages / "old.rpm")
         _copy_engine(packages / "engine")
-        for name in ("check.sh", "check_supervised.py"):
-            shutil.copyfile(dev_linux.SCRIPTS / name, packages / name)
+        for script in (*dev_linux.SCRIPTS.glob("check*"), dev_compile.CHECK):
+            shutil.copyfile(script, packages / script.name)
         _run(root, kind, suite)
     return f"{main.name} works in a clean {suite}, and leaves nothing ({time.monotonic() - started:.0f} s)."
 

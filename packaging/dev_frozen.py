@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import dev_compile
 import dev_venv
 from dev_venv import CONSTRAINTS, ROOT, Failure, tail
 
@@ -38,7 +39,7 @@ def build(out: Path, work: Path) -> Path:
     """Freeze into the folder `out`; returns the program. Raises Failure."""
     venv = work / "venv"
     dev_venv.make(venv)
-    dev_venv.install(venv, [str(ROOT), *PYINSTALLER], constraints=CONSTRAINTS)
+    dev_venv.install(venv, [str(_source(venv, work)), *PYINSTALLER], constraints=CONSTRAINTS)
     command = ["-m", "PyInstaller", "--noconfirm", "--distpath", str(out), "--workpath", str(work / "build")]
     done = subprocess.run(
         [str(dev_venv.python_of(venv)), *command, str(SPEC)],
@@ -50,6 +51,19 @@ def build(out: Path, work: Path) -> Path:
     if sys.platform == "darwin":
         return out / "Meshlight.app" / "Contents" / "MacOS" / "meshlight"
     return out / "meshlight" / f"meshlight{dev_venv.python_of(venv).suffix}"
+
+
+def _source(venv: Path, work: Path) -> Path:
+    """Return the compiled wheel of an environment's Python; the checkout where none can be made, which it says."""
+    python = dev_compile.ask(dev_venv.python_of(venv))
+    try:
+        reason = dev_compile.fault(python)
+        if reason is None:
+            return dev_compile.wheel(python, work / "wheel")
+    except Failure as failure:
+        reason = str(failure)
+    print(f"Nothing is compiled: {reason}")
+    return ROOT
 
 
 def check(program: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import dev_compile
 import dev_engines
 import dev_lint
 import dev_npm
@@ -35,9 +36,9 @@ class Gate:
     check: Callable[[], str | None]
 
 
-def run(*, strict: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int:
+def run(*, strict: bool, is_compiled: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int:
     """Set up what the chosen gates need, run them, print the sum; 0 when all are well. Raises Failure."""
-    tests = Suite(strict=strict, args=pytest_args)
+    tests = Suite(strict=strict, is_compiled=is_compiled, args=pytest_args)
     gates = chosen(_gates(tests), only)
     dev_venv.ensure(dev_tools=True)
     _provide({gate.name for gate in gates}, strict=strict)
@@ -57,15 +58,18 @@ def run(*, strict: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int
 
 def bench(args: Sequence[str]) -> int:
     """Run tests/bench/run.py with what it measures against; returns its exit code. Raises Failure."""
-    return _bench("run", args)
+    return _bench("run", args, is_compiled=True)
 
 
 def profile(args: Sequence[str]) -> int:
-    """Run tests/bench/profile.py; returns its exit code. Raises Failure."""
-    return _bench("profile", args)
+    """Run tests/bench/profile.py; returns its exit code. Raises Failure.
+
+    It looks at the modules as they are written: a sampler sees no function inside a compiled one.
+    """
+    return _bench("profile", args, is_compiled=False)
 
 
-def _bench(module: str, args: Sequence[str]) -> int:
+def _bench(module: str, args: Sequence[str], *, is_compiled: bool) -> int:
     script = ROOT / "tests" / "bench" / f"{module}.py"
     if not script.is_file():
         raise Failure(f"{script.relative_to(ROOT)} is not in this checkout.")
@@ -75,7 +79,9 @@ def _bench(module: str, args: Sequence[str]) -> int:
         raise Failure("\n".join(missing))
     # By its package, and from the folder in which it was called, where its files are.
     words = ["-c", f"import bench.{module} as bench; bench.main()", *args]
-    return dev_venv.become(VENV, words, {"PYTHONPATH": str(script.parents[1])})
+    folders = [dev_compile.tree()] if is_compiled else []
+    path = os.pathsep.join(map(str, (*folders, script.parents[1])))
+    return dev_venv.become(VENV, words, {"PYTHONPATH": path})
 
 
 def simulate(args: Sequence[str]) -> int:
@@ -197,6 +203,8 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
             wanted.append(dev_system.WEBDRIVER)
     if TESTS in names and sys.platform == "linux":
         wanted.extend((*dev_system.TRAY, dev_system.IPROUTE, dev_system.NSIS, dev_system.SEVEN_ZIP))
+    if "wheel" in names:
+        wanted.extend(dev_compile.needs(dev_compile.of_venv()))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()

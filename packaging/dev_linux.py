@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,10 @@ class Staged:
     architecture: str
 
 
-def stage(work: Path, wheel: Path, architecture: str) -> Staged:
-    """Write the files of both packages below `work`. Raises Failure."""
+def stage(work: Path, wheels: Mapping[str, Path], architecture: str) -> Staged:
+    """Write the files of both packages below `work`, with the wheel of each Python. Raises Failure."""
     staged = Staged(work / "main", work / "desktop", dev_project.version(), architecture)
-    dev_tree.make(staged.main, wheel, architecture, work)
+    dev_tree.make(staged.main, wheels, architecture, work)
     (staged.main / "usr" / "bin").mkdir(parents=True)
     (staged.main / "usr" / "bin" / "meshlight").symlink_to(f"/{dev_tree.PREFIX}/bin/meshlight")
     _assets(staged, work / "assets")

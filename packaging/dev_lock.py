@@ -69,7 +69,7 @@ def _resolve(wanted: Sequence[str]) -> str:
         print(f"Resolving {len(wanted)} requirements …")
         dev_venv.install(venv, list(wanted))
         done = subprocess.run(
-            [str(dev_venv.python_of(venv)), "-m", "pip", "freeze"],
+            [str(dev_venv.python_of(venv)), "-m", "pip", "freeze", "--all", "--exclude", "pip"],
             capture_output=True, text=True, check=False, env=dev_venv.environment(venv),
         )  # fmt: skip
     if done.returncode != 0:

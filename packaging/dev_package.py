@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -10,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dev_compile
 import dev_deb
 import dev_frozen
 import dev_linux
 import dev_macos
-import dev_project
 import dev_release
 import dev_rpm
 import dev_system
@@ -89,8 +90,12 @@ def _make(kind: str, architecture: str) -> list[Path]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="meshlight-package-") as folder:
         work = Path(folder)
-        wheel = dev_wheel.make(work / "wheel")
-        staged = dev_linux.stage(work, wheel, architecture)
+        wheels = dict.fromkeys(dev_uv.PYTHONS, dev_wheel.make(work / "wheel"))
+        if architecture == this_machine():
+            wheels |= dev_compile.wheels(work)
+        else:
+            print(f"For {architecture} nothing is compiled: this machine is {this_machine()}.")
+        staged = dev_linux.stage(work, wheels, architecture)
         made = dev_deb.build(staged, DIST) if kind == "deb" else dev_rpm.build(staged, DIST)
     for file in made:
         megabytes = file.stat().st_size / 1e6
@@ -109,9 +114,13 @@ def _provide(programs: Sequence[dev_system.Program]) -> None:
 
 def _wheel(request: Request) -> None:
     dev_wheel.build()
+    with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as folder:
+        made = [Path(shutil.copy(wheel, DIST)) for wheel in dev_compile.wheels(Path(folder)).values()]
+    for wheel in made:
+        print(f"{wheel.relative_to(ROOT)} ({wheel.stat().st_size / 1e6:.2f} MB)")
     if request.check and sys.platform == "linux":
         _provide((*dev_system.TRAY, dev_system.PANEL))
-        print(dev_try.with_uv(next(DIST.glob(f"meshlight-{dev_project.version()}-*.whl"))))
+        print(dev_try.with_uv(DIST / dev_compile.own_wheel().name))
 
 
 def _windows(request: Request) -> None:
@@ -123,6 +132,7 @@ def _windows(request: Request) -> None:
         dev_venv.ensure(dev_tools=True)
         _provide([dev_system.NSIS])
         with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as folder:
+            # Pure: what is compiled for Windows is compiled on Windows.
             dev_windows.make(DIST, dev_wheel.make(Path(folder)), request.python)
     print(f"{setup.relative_to(ROOT)} ({setup.stat().st_size / 1e6:.2f} MB)")
     if request.check and sys.platform == "win32":

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree as ET
 
+import dev_compile
 import dev_venv
 from dev_venv import ROOT, VENV, python
 
@@ -66,10 +67,12 @@ class Count:
 class Suite:
     """The pytest gate. It streams, and keeps the count for the closing line."""
 
-    def __init__(self, *, strict: bool, args: Sequence[str]) -> None:
+    def __init__(self, *, strict: bool, args: Sequence[str], is_compiled: bool = False) -> None:
         self.strict = strict
+        self.is_compiled = is_compiled
         self.args = list(args)
         self.count: Count | None = None
+        self._variables: dict[str, str] = {}
         self._adding = threading.Lock()
 
     def check(self) -> str | None:
@@ -77,8 +80,10 @@ class Suite:
 
         A run of everything is three, two of them in one row beside the largest: the slow tests; the tests marked
         `one_process`, one after the other; then the quick ones, with coverage. A run with the caller's own
-        arguments is one without coverage, for a part of the tests covers a part of the code.
+        arguments is one without coverage, for a part of the tests covers a part of the code; so is one of compiled
+        modules, which coverage does not see.
         """
+        self._variables = {"PYTHONPATH": str(dev_compile.tree())} if self.is_compiled else {}
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
@@ -111,7 +116,7 @@ class Suite:
         ):
             return list(faults)
         print(f"\n── once more, alone: {len(first.failures)} tests that failed ──")
-        again = Suite(strict=self.strict, args=["-q", *first.failures])
+        again = Suite(strict=self.strict, is_compiled=self.is_compiled, args=["-q", *first.failures])
         if again.check() is not None or again.count is None or again.count.passed < len(first.failures):
             return list(faults)
         self.count = replace(
@@ -120,14 +125,15 @@ class Suite:
         print(
             "\n".join(["Passed only when run alone, on a machine with nothing else to do:", *first.failures])
         )
-        return [_too_little_coverage()]
+        return [None if self.is_compiled else _too_little_coverage()]
 
     def _run_in_a_row(self, output: IO[str]) -> list[str | None]:
         # Only the files that say so: to read all others takes pytest half a minute.
         alone = ["--no-cov", "-q", "-m", "one_process", *files_alone()]
         faults = [self._run(alone, may_be_empty=True, output=output)]
         step_back()
-        quick = ["--cov", "--cov-report=term", "-q", "--part=quick", f"-n{QUICK_WORKERS}", *PARALLEL]
+        coverage = ["--no-cov"] if self.is_compiled else ["--cov", "--cov-report=term"]
+        quick = [*coverage, "-q", "--part=quick", f"-n{QUICK_WORKERS}", *PARALLEL]
         return [*faults, self._run(quick, output=output)]
 
     def _run(
@@ -139,6 +145,7 @@ class Suite:
             fault = _watched(
                 python("-m", "pytest", f"--junitxml={report}", *WITH_FILES, f"--durations={SLOWEST}", *words),
                 report,
+                self._variables,
                 may_be_empty=may_be_empty,
                 output=output,
             )
@@ -216,7 +223,12 @@ def _too_little_coverage() -> str | None:
 
 
 def _watched(
-    command: Sequence[str], report: Path, *, may_be_empty: bool, output: IO[str] | None = None
+    command: Sequence[str],
+    report: Path,
+    variables: Mapping[str, str],
+    *,
+    may_be_empty: bool,
+    output: IO[str] | None = None,
 ) -> str | None:
     """Run pytest, streaming; returns what went wrong, if anything did.
 
@@ -224,7 +236,7 @@ def _watched(
     would hang for ever, in CI too.
     """
     with subprocess.Popen(
-        command, cwd=ROOT, env=dev_venv.environment(VENV), stdout=output, stderr=output
+        command, cwd=ROOT, env=dev_venv.environment(VENV, variables), stdout=output, stderr=output
     ) as process:
         left_s = LONGEST_RUN_S
         while left_s > 0:

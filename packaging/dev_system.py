@@ -111,6 +111,36 @@ STRIP = {
     )
     for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64"))
 }
+
+
+def compiler(name: str) -> Program:
+    """Return the C compiler that a Python names for its extension modules."""
+    return Program(
+        names=(name,), apt=("gcc", "libc6-dev"), brew="gcc", use="the compiled modules (dev.py compile)"
+    )  # fmt: skip
+
+
+MICROSOFT = Program(
+    names=("cl",),
+    paths=(r"C:\Program Files (x86)\Microsoft Visual Studio\Installer\vswhere.exe",),
+    apt=(),
+    brew="",
+    use="the compiled modules (dev.py compile)",
+)
+"""Microsoft's compiler, which setuptools finds by its installer."""
+
+
+def headers(folder: Path, version: str) -> Program:
+    """Return the headers of a Python whose folder for them is `folder`; apt has those of its own Python only."""
+    return Program(
+        names=("Python.h",),
+        paths=(str(folder / "Python.h"),),
+        apt=(f"python{version}-dev",),
+        brew=f"python@{version}",
+        use="the compiled modules (dev.py compile)",
+    )
+
+
 NSIS = Program(names=("makensis",), apt=("nsis",), brew="makensis", use="the setup for Windows")
 SEVEN_ZIP = Program(
     names=("7z", "7zz"), apt=("p7zip-full",), brew="sevenzip", use="a look into the setup for Windows"

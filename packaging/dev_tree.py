@@ -10,7 +10,7 @@ import filecmp
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dev_uv
@@ -31,19 +31,28 @@ from meshlight.cli.entry import main
 main()
 """
 CONFIG = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3\n"
-STRIP = {"amd64": "x86_64-linux-gnu-strip", "arm64": "aarch64-linux-gnu-strip"}
+GLIBC_MINOR = 28
+"""Our own modules must load where those of manylinux_2_28 do."""
+TRIPLES = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 
-def make(root: Path, wheel: Path, architecture: str, work: Path) -> None:
-    """Write the tree with Meshlight from a wheel below `root`, using the folder `work`. Raises Failure."""
+def make(root: Path, wheels: Mapping[str, Path], architecture: str, work: Path) -> None:
+    """Write the tree below `root`, using the folder `work`, with the wheel of Meshlight of each Python.
+
+    Raises Failure.
+    """
     site = root / PREFIX / "lib" / "python3" / "site-packages"
     for python in dev_uv.PYTHONS:
         part = work / f"site-{python}"
-        dev_uv.install([str(wheel)], part, python, dev_uv.LINUX[architecture])
+        dev_uv.install([str(wheels[python])], part, python, dev_uv.LINUX[architecture])
         merge(part, site)
         shutil.rmtree(part)
     slim(site)
     _strip(site, architecture)
+    for module in (*site.glob("meshlight/**/*.so"), *site.glob("meshlight__*.so")):
+        fault = link_fault(_binutils("objdump", architecture, "--private-headers", str(module)))
+        if fault is not None:
+            raise Failure(f"{module.relative_to(site)} {fault}.")
     _make_venv(root / PREFIX)
 
 
@@ -93,6 +102,17 @@ def unlinked(libraries: Path, package: Path) -> set[Path]:
     return left
 
 
+def link_fault(headers: str) -> str | None:
+    """Return why a module with these headers (of objdump) is not for every machine; None when it is."""
+    folder = re.search(r"^ +(?:RPATH|RUNPATH) +(\S+)", headers, re.MULTILINE)
+    if folder:
+        return f"looks for libraries in {folder[1]}, a folder of the machine that it was made on"
+    needed = max((int(minor) for minor in re.findall(r" GLIBC_2\.(\d+)", headers)), default=0)
+    if needed > GLIBC_MINOR:
+        return f"needs glibc 2.{needed}, and the packages are for 2.{GLIBC_MINOR} and newer"
+    return None
+
+
 def licences(folder: Path) -> list[str]:
     """Return one line for each package below a folder: its name, version and licence."""
     lines = []
@@ -117,15 +137,22 @@ def _fields(metadata: str) -> Iterator[tuple[str, str]]:
 
 def _strip(site: Path, architecture: str) -> None:
     """Remove debugging symbols from the extension modules: half of the tree. Raises Failure."""
-    strip = tool(STRIP[architecture])
-    if strip is None:
-        raise Failure(f"{STRIP[architecture]} is not here.")
     files = [str(file) for file in site.rglob("*") if re.search(r"\.so(\.\d+)*$", file.name)]
     # Not what manylinux's tools have moved to the end of a library: strip would break its program headers.
     modules = [file for file in files if ".libs/" not in file]
-    done = subprocess.run([strip, "--strip-unneeded", *modules], capture_output=True, text=True, check=False)
+    _binutils("strip", architecture, "--strip-unneeded", *modules)
+
+
+def _binutils(name: str, architecture: str, *words: str) -> str:
+    """Run a tool of binutils for an architecture; returns what it said. Raises Failure."""
+    program = f"{TRIPLES[architecture]}-{name}"
+    path = tool(program)
+    if path is None:
+        raise Failure(f"{program} is not here.")
+    done = subprocess.run([path, *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Failure(f"{strip} failed:\n{tail(done.stderr)}")
+        raise Failure(f"{program} failed:\n{tail(done.stderr)}")
+    return done.stdout
 
 
 def _make_venv(prefix: Path) -> None:

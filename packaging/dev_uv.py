@@ -43,6 +43,15 @@ def install(words: Sequence[str], target: Path, python: str, platform: str) -> N
         raise Failure(f"uv could not install for Python {python} on {platform}:\n{fault}")
 
 
+def find(version: str) -> Path | None:
+    """Return the Python of a version that is on this machine, if there is one; nothing is downloaded."""
+    done = subprocess.run(
+        [str(program()), "python", "find", "--no-config", "--no-python-downloads", "--system", version],
+        capture_output=True, text=True, check=False, timeout=LONGEST_S,
+    )  # fmt: skip
+    return Path(done.stdout.strip()) if done.returncode == 0 else None
+
+
 def unresolved() -> str | None:
     """Check that each platform and Python has a wheel of each dependency, by metadata; returns what is missing."""
     program()

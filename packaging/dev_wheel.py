@@ -1,13 +1,15 @@
-"""The wheel: built, looked into, and tried in an environment that has nothing else."""
+"""The wheels, pure and compiled: built, looked into, and one tried in an environment that has nothing else."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+import dev_compile
 import dev_venv
 from dev_venv import CONSTRAINTS, ROOT, VENV, Failure, python, tail
 
@@ -23,22 +25,26 @@ def build() -> int:
 
 
 def check(folder: Path | None = None) -> str:
-    """Build the wheel (into `folder`, else a temporary one), check what is in it and that it runs.
+    """Build the wheels (into `folder`, else a temporary one), check what is in them and that they run.
 
-    Returns one line saying what was found. Raises Failure naming what is wrong.
+    The one that is tried is the compiled one of this Python; where nothing can be compiled, the pure one. Returns
+    what was found, a line for each. Raises Failure naming what is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as temporary:
         work = Path(temporary)
-        wheel = make(work / "wheel")
-        _look_into(wheel)
-        said = _try(wheel, work / "venv")
-        size = wheel.stat().st_size / 1e6
+        wheels = [make(work / "wheel")]
+        reason = dev_compile.fault(dev_compile.of_venv())
+        if reason is None:
+            wheels.append(dev_compile.own_wheel())
+        for wheel in wheels:
+            _look_into(wheel)
+        said = _try(wheels[-1], work / "venv", is_compiled=reason is None)
         if folder is not None:
             folder.mkdir(exist_ok=True)
-            kept = folder / wheel.name
-            kept.write_bytes(wheel.read_bytes())
-            return f"{kept.relative_to(ROOT)} ({size:.1f} MB) works in a clean environment: {said}"
-        return f"{wheel.name} ({size:.1f} MB) works in a clean environment: {said}"
+            wheels = [Path(shutil.copy(wheel, folder)) for wheel in wheels]
+        lines = [f"{wheel.name} ({wheel.stat().st_size / 1e6:.1f} MB)" for wheel in wheels]
+        lines[-1] += f" works in a clean environment: {said}"
+        return "\n".join([*lines, *([f"Nothing is compiled: {reason}."] if reason else [])])
 
 
 def fault() -> str | None:
@@ -85,13 +91,15 @@ def _look_into(wheel: Path) -> None:
         raise Failure(f"{wheel.name} lacks {min(code - inside)}.")
 
 
-def _try(wheel: Path, venv: Path) -> str:
+def _try(wheel: Path, venv: Path, *, is_compiled: bool) -> str:
     """Install the wheel in a new environment and use it in an empty home; returns what its version is.
 
     It must work, put its entry and icons into the desktop's menu, and remove itself without a trace.
     """
     dev_venv.make(venv)
     dev_venv.install(venv, [str(wheel)], constraints=CONSTRAINTS)
+    if is_compiled:
+        dev_compile.check(dev_venv.python_of(venv), dev_venv.environment(venv))
     with tempfile.TemporaryDirectory(prefix="meshlight-home-") as folder:
         home = Path(folder)
         said = _run(venv, home, "version")

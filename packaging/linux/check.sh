@@ -61,6 +61,9 @@ step "selftest as a plain user"
 as_person meshlight selftest
 as_person meshlight version
 
+step "the compiled modules of this Python are those that it imports"
+as_person /opt/meshlight/bin/python3 -P /packages/check_compiled.py --may-be-none
+
 if [ -x /packages/engine/llama-server ]; then
     step "a real llama-server is found, loads real weights and answers"
     real() { as_person env PATH=/packages/engine:/usr/bin:/bin MESHLIGHT_HOME=/home/person/real "$@"; }

@@ -200,6 +200,7 @@ class Bench:
                 stack.enter_context(
                     meshlight(self.folder, [port], name="without lane", settings="lane = false")
                 ),
+                stack.enter_context(meshlight(self.folder, [port], name="not compiled", is_compiled=False)),
             ]
             if self._with_litellm:
                 subjects.append(stack.enter_context(litellm(self.folder, port)))

@@ -203,9 +203,13 @@ def meshlight(
     ca_file: Path | None = None,
     hosts: Sequence[str] = ("127.0.0.1",),
     has_uvloop: bool = True,
+    is_compiled: bool = True,
     kind: str = "openai-compatible",
 ) -> Iterator[Subject]:
-    """Give it a backend at each of the targets on each of the hosts; `settings` are lines of its configuration."""
+    """Give it a backend at each of the targets on each of the hosts; `settings` are lines of its configuration.
+
+    Not compiled it runs the checkout's sources, else what PYTHONPATH has: dev.py puts the compiled modules there.
+    """
     port = free_port()
     home = folder / f"home-{port}"
     home.mkdir()
@@ -220,6 +224,8 @@ def meshlight(
     command += ["--port", str(port), "--no-discovery", "--quiet"]
     command += ["--log-level", "warning"]
     environ = {"MESHLIGHT_HOME": str(home), "MESHLIGHT_KEY": key}
+    if not is_compiled:
+        environ["PYTHONPATH"] = ""
     headers = {"authorization": f"Bearer {key}"}
     began = time.monotonic()
     with running(command, GATEWAY_CORE, folder / f"meshlight-{port}.log", **environ) as process:

@@ -58,6 +58,22 @@ def test_only_libraries_that_something_links_to_are_kept(tmp_path: Path) -> None
     assert {file.name for file in dev_tree.unlinked(libraries, package)} == {"libfont-1.so", "libshape-1.so"}
 
 
+@pytest.mark.parametrize(
+    ("headers", "fault"),
+    [
+        (
+            "  NEEDED   libc.so.6\n    0x0d696914 0x00 03 GLIBC_2.14\n    0x09691a75 0x00 02 GLIBC_2.2.5\n",
+            None,
+        ),
+        ("    0x0d696914 0x00 03 GLIBC_2.34\n    0x0d696914 0x00 03 GLIBC_2.4\n", "needs glibc 2.34"),
+        ("  RUNPATH              /somewhere/lib\n", "looks for libraries in /somewhere/lib"),
+    ],
+)
+def test_a_module_that_would_not_load_everywhere_is_told(headers: str, fault: str | None) -> None:
+    assert (dev_tree.link_fault(headers) or "").startswith(fault or "")
+    assert (dev_tree.link_fault(headers) is None) == (fault is None)
+
+
 def test_what_no_installation_uses_is_left_out(tmp_path: Path) -> None:
     _write(
         tmp_path,

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
-LARGE = 1 << 18
+LARGE: Final = 1 << 18
 """Bodies of more bytes are decoded and translated in a thread."""
 _pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="aside")
 """A pool of its own, so that names are resolved while large bodies wait; small, since each thread holds a body."""

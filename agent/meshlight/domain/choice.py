@@ -24,7 +24,7 @@ sum of points: each step is a plain comparison, so the order is total and the sa
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,9 +47,9 @@ Step = Literal[
     "turn",
 ]
 
-_COMMON: tuple[Step, ...] = ("conversation", "loaded", "waiting", "time", "busy", "latency", "turn")
+_COMMON: Final[tuple[Step, ...]] = ("conversation", "loaded", "waiting", "time", "busy", "latency", "turn")
 
-STEPS: Mapping[Policy, tuple[Step, ...]] = {
+STEPS: Final[Mapping[Policy, tuple[Step, ...]]] = {
     "local-first": ("rule", "context", "slot", "ring", *_COMMON),
     "priority": ("rule", "context", "slot", "priority", "ring", *_COMMON),
     "least-busy": (
@@ -69,10 +69,10 @@ STEPS: Mapping[Policy, tuple[Step, ...]] = {
 }
 """The steps of each policy, in order."""
 
-TOO_LONG = 2.0
+TOO_LONG: Final = 2.0
 """A busy place of which no slots are known counts as full if it takes so many times as long as another one."""
-_NEVER = float("inf")
-_CLOUD = RING_ORDER["cloud"]
+_NEVER: Final = float("inf")
+_CLOUD: Final = RING_ORDER["cloud"]
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
         return self.tokens + self.answer_tokens
 
 
-NO_PROMPT = Prompt()
+NO_PROMPT: Final = Prompt()
 
 
 class RouteFacts(Struct, kw_only=True):
@@ -285,8 +285,8 @@ def _timed(
     return [finishes[at] or 0.0 for at in numbers]
 
 
-_LAST: Step = "turn"
-_PLAIN: Mapping[Step, Callable[[RouteFacts], float]] = {
+_LAST: Final[Step] = "turn"
+_PLAIN: Final[Mapping[Step, Callable[[RouteFacts], float]]] = {
     "rule": attrgetter("preference"),
     "ring": attrgetter("ring"),
     "priority": attrgetter("priority"),
@@ -318,7 +318,7 @@ class _Soonest(Struct, frozen=True):
     any_s: float
 
 
-_UNKNOWN = _Soonest(_NEVER, _NEVER)
+_UNKNOWN: Final = _Soonest(_NEVER, _NEVER)
 
 
 def _soonest(routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt) -> _Soonest:
@@ -433,7 +433,7 @@ def _loads_late(route: RouteFacts, finish_s: float | None, near: Mapping[int, _S
     return 0.0 if finish_s is not None and finish_s < near[route.ring].warm_s else 1.0
 
 
-_VALUES: Mapping[Step, Callable[[RouteFacts, Prompt], float]] = {
+_VALUES: Final[Mapping[Step, Callable[[RouteFacts, Prompt], float]]] = {
     "rule": lambda route, _: route.preference,
     "context": lambda route, prompt: 0.0 if fits(route, prompt) else 1.0,
     "ring": lambda route, _: route.ring,

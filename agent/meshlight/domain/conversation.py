@@ -7,7 +7,7 @@ and the first turn of the user, which are the same in every request that continu
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +15,7 @@ from msgspec import Raw
 from meshlight.domain.conversation_body import ConversationBody, Turn
 from meshlight.domain.decoding import decode_or_none
 
-ID_HEADERS = (
+ID_HEADERS: Final = (
     b"x-session-id",
     b"session_id",
     b"session-id",
@@ -24,10 +24,10 @@ ID_HEADERS = (
     b"thread-id",
 )
 """Headers by which clients name a session or conversation; the first one counts."""
-_ID_HEADERS = frozenset(ID_HEADERS)
-ID_MAX = 1_000
+_ID_HEADERS: Final = frozenset(ID_HEADERS)
+ID_MAX: Final = 1_000
 """Characters of an id that are looked at."""
-BEGINNING_MAX = 1 << 20
+BEGINNING_MAX: Final = 1 << 20
 """Bytes of the beginning that make the mark."""
 
 

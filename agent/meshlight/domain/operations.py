@@ -1,6 +1,6 @@
 """The inference operations of the protocols that the gateway speaks, and the paths where clients find them."""
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 OpenAIOperation = Literal[
     "chat/completions",
@@ -29,15 +29,15 @@ OtherOperation = Literal["other"]
 Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation | OtherOperation
 """One operation of one protocol; each inference request is a POST to one of them."""
 
-OPENAI_OPERATIONS: tuple[Operation, ...] = get_args(OpenAIOperation)
+OPENAI_OPERATIONS: Final[tuple[Operation, ...]] = get_args(OpenAIOperation)
 """Each is its path below `/v1`."""
-ANTHROPIC_OPERATIONS: tuple[Operation, ...] = get_args(AnthropicOperation)
+ANTHROPIC_OPERATIONS: Final[tuple[Operation, ...]] = get_args(AnthropicOperation)
 """These too are paths below `/v1`."""
-OLLAMA_OPERATIONS: tuple[Operation, ...] = get_args(OllamaOperation)
+OLLAMA_OPERATIONS: Final[tuple[Operation, ...]] = get_args(OllamaOperation)
 """Each is its whole path, without the leading slash."""
-GEMINI_OPERATIONS: tuple[Operation, ...] = get_args(GeminiOperation)
+GEMINI_OPERATIONS: Final[tuple[Operation, ...]] = get_args(GeminiOperation)
 """Posted to `/v1beta/models/MODEL:` followed by the word after the slash."""
-OPERATIONS: tuple[Operation, ...] = (*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS)
 """The operations below `/v1`."""
 
 

@@ -69,12 +69,12 @@ class PromptSize(Struct, frozen=True):
 def measure(body: bytes) -> PromptSize:
     """Return what a request's body is made of; takes about 20 ms for 4 MB."""
     pictures = bare = 0
-    if b";base64," in body:
+    if body.find(b";base64,") != -1:
         body, pictures = _BASE64.subn(b"", body)
     if len(body) > _BARE_MIN:
         body, bare = _BARE_BASE64.subn(b"", body)
     other = 0 if body.isascii() else len(body.translate(None, _ASCII))
-    escapes = body.count(b"\\u") if b"\\u" in body else 0
+    escapes = body.count(b"\\u") if body.find(b"\\") != -1 else 0
     plain = max(len(body) - other - ESCAPE_BYTES * escapes, 0)
     return PromptSize(plain, other, escapes, pictures + bare)
 

@@ -7,20 +7,20 @@ route is put in its place again when something of it has changed; nothing else i
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.choice import TOO_LONG, Best, Prompt, RouteFacts, Step, fits
 
-_NEVER = float("inf")
-_CLOUD = RING_ORDER["cloud"]
-_LATE = 1.0
+_NEVER: Final = float("inf")
+_CLOUD: Final = RING_ORDER["cloud"]
+_LATE: Final = 1.0
 """The value in the step `slot` of a route that can't begin, or takes too long."""
 
 _Key = tuple[float, ...]
 """The values of a route, step by step, and its number."""
 
-_FIXED: Mapping[Step, Callable[[RouteFacts, Prompt], float]] = {
+_FIXED: Final[Mapping[Step, Callable[[RouteFacts, Prompt], float]]] = {
     "rule": lambda route, _: route.preference,
     "context": lambda route, prompt: 0.0 if fits(route, prompt) else 1.0,
     "ring": lambda route, _: route.ring,

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, get_args
+from typing import Final, Literal, Protocol, get_args
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -30,15 +30,15 @@ from meshlight.domain.rules import Policy, Rule, is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
-_TIERS: tuple[Tier, ...] = get_args(Tier)
+_TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 """Best first."""
-_NO_DETAIL = ModelDetail()
-HEALTHY = "Healthy."
+_NO_DETAIL: Final = ModelDetail()
+HEALTHY: Final = "Healthy."
 """Why the only route that is ready is used."""
-_NONE: Mapping[str, str] = {}
-_ITSELF = ("",)
+_NONE: Final[Mapping[str, str]] = {}
+_ITSELF: Final = ("",)
 """The places of a backend without services behind it: the backend itself."""
-NAME_MAX = 640
+NAME_MAX: Final = 640
 """Characters of the model name in a request, which may begin with the name of a backend."""
 
 

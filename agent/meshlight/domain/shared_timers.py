@@ -1,10 +1,11 @@
 """Timers that share their wake-ups, so that a machine with nothing to do rests in between."""
 
 from collections.abc import Callable
+from typing import Final
 
 from meshlight.domain.clock import CallLater, Clock, Timer
 
-EXACT_BELOW_S = 1.0
+EXACT_BELOW_S: Final = 1.0
 """Shorter delays of `regular` are kept as they are."""
 
 

@@ -5,7 +5,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.domain.proxy import Proxy, UnusableProxy
@@ -20,17 +20,17 @@ from meshlight.http_client.tunnel import TunnelConnector
 
 __all__ = ["Headers", "Reply", "Response", "Upstream"]
 
-CONNECT_SHARE = 0.9
+CONNECT_SHARE: Final = 0.9
 """The share of a fetch's time for connecting, so that "no connection" and "no answer" are told apart."""
-SLOW_FIRST_RESPONSE_S = 0.1
+SLOW_FIRST_RESPONSE_S: Final = 0.1
 """Each time it passes without a response, a new connection may be waiting for an idle one to be closed."""
-_SLACK_S = 0.005
+_SLACK_S: Final = 0.005
 """A timer may fire early by this much."""
-_REQUEST_LINES_MAX = 256
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_PLAIN = bytes(byte for byte in range(256) if byte not in b"\r\n\0")
+_REQUEST_LINES_MAX: Final = 256
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_PLAIN: Final = bytes(byte for byte in range(256) if byte not in b"\r\n\0")
 """What a head may hold beside the ends of its lines."""
-_IDENTITY = (b"accept-encoding", b"identity")
+_IDENTITY: Final = (b"accept-encoding", b"identity")
 
 
 class SendCounter(Protocol):

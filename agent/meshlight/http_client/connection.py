@@ -10,7 +10,7 @@ a stream that come one by one, where the reader takes them as they are.
 import asyncio
 import re
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -18,17 +18,17 @@ from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamErro
 from meshlight.http_client.known_heads import KnownHeads
 from meshlight.http_client.response import HIGH_WATER, Response
 
-HEAD_MAX = 64 * 1024
+HEAD_MAX: Final = 64 * 1024
 """Bytes of a response's head, and of everything else without body: 1xx heads, chunk extensions, trailers."""
-HEADERS_MAX = 200
-ONE_WRITE_MAX = 64 * 1024
+HEADERS_MAX: Final = 200
+ONE_WRITE_MAX: Final = 64 * 1024
 """Up to this size, copying the body behind the head is cheaper than a second write."""
-_LOOKED_AT_MAX = 4 * 1024
+_LOOKED_AT_MAX: Final = 4 * 1024
 """Bytes of one read in which chunks are looked for without the parser."""
-_SIZE_LINE_MAX = 6
+_SIZE_LINE_MAX: Final = 6
 _sizes: dict[bytes, int] = {}
 """The sizes of small chunks as they are usually written; there are at most 4,095."""
-_USUAL_SIZE = re.compile(rb"[1-9a-f][0-9a-f]{0,2}")
+_USUAL_SIZE: Final = re.compile(rb"[1-9a-f][0-9a-f]{0,2}")
 
 
 class ConnectionOwner(Protocol):

@@ -5,22 +5,23 @@ by the parser, and stands in the usual form: one header a line, and nothing abou
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-HEAD_BYTES = 4_096
+HEAD_BYTES: Final = 4_096
 """A longer head is not remembered."""
-_HEADS_MAX = 64
-_TRIES = 32
+_HEADS_MAX: Final = 64
+_TRIES: Final = 32
 """After so many heads that never came again, only each 64th is remembered: they have ids or times in them."""
-_RARELY = 64
-_LENGTH = b"ength: "
+_RARELY: Final = 64
+_LENGTH: Final = b"ength: "
 """What stands before the length of a body, in whatever case its name begins."""
-_LENGTH_LINE = b"\r\ncontent-length: "
-_DIGITS_MAX = 6
-_ZERO = ord("0")
-_STATUS = b"HTTP/1.1 200 "
-_ODD = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"trailer", b"upgrade"})
+_LENGTH_LINE: Final = b"\r\ncontent-length: "
+_DIGITS_MAX: Final = 6
+_ZERO: Final = ord("0")
+_STATUS: Final = b"HTTP/1.1 200 "
+_ODD: Final = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"trailer", b"upgrade"})
 """Headers of which the parser makes more than a line: the framing, or whether the connection stays open."""
-_OPEN = (b"connection", b"keep-alive")
+_OPEN: Final = (b"connection", b"keep-alive")
 
 
 class KnownHead:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshlight.domain.errors import UpstreamError
 from meshlight.http_client.known_heads import KnownHead
@@ -13,7 +13,7 @@ Push = Callable[[bytes, bytes], bool]
 The second argument is the same as it came, with its size before it, if that was one whole chunk; else it is empty.
 """
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER: Final = 256 * 1024
 """Unread bytes above which reading from the server pauses."""
 
 

@@ -1,12 +1,13 @@
 """Where each conversation was last: a preference for the choice of a route, kept in memory only, as hashes."""
 
 from collections import OrderedDict
+from typing import Final
 
 from meshlight.domain.clock import Clock
 
-KEPT_S = 900.0
+KEPT_S: Final = 900.0
 """Seconds after which an engine's cache holds something else."""
-KEPT_MAX = 10_000
+KEPT_MAX: Final = 10_000
 
 
 class Conversations:

@@ -61,15 +61,11 @@ class Registry:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()
+        """The state now; never changed in place."""
         self._listeners: list[Listener] = []
         self._about_recorded_at: dict[str, float] = {}
         """When lines about a backend were recorded last."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The state now; never changed in place."""
-        return self._snapshot
 
     def now(self) -> float:
         """The registry's clock: monotonic seconds, those of every instant in a snapshot."""
@@ -81,7 +77,7 @@ class Registry:
 
     def node(self, backend_id: str) -> Node:
         """Return one backend's node; NotFound when there is none."""
-        node = self._snapshot.nodes.get(backend_id)
+        node = self.snapshot.nodes.get(backend_id)
         if node is None:
             raise NotFound(
                 f"No backend has the id {backend_id!r}.", "`meshlight backends list` shows them all."
@@ -93,7 +89,7 @@ class Registry:
 
         `reason` says why a new one's health is unknown.
         """
-        old = self._snapshot.nodes.get(backend.id)
+        old = self.snapshot.nodes.get(backend.id)
         if old is None or _identity(old.backend) != _identity(backend):
             node = Node(backend=backend, health=Health(since=self._clock(), reason=reason))
         elif old.backend == backend:
@@ -103,25 +99,25 @@ class Registry:
             node = replace(old, backend=backend, health=Health(since=self._clock()), parts={})
         else:
             node = replace(old, backend=backend)
-        self._publish({**self._snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
+        self._publish({**self.snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
 
     def renew(self, backend_id: str) -> None:
         """Reset a backend's health to unknown: the next fact decides."""
         node = replace(self.node(backend_id), health=Health(since=self._clock()), parts={})
-        self._publish({**self._snapshot.nodes, backend_id: node}, Change(shape=(backend_id,)))
+        self._publish({**self.snapshot.nodes, backend_id: node}, Change(shape=(backend_id,)))
 
     def remove(self, backend_id: str) -> None:
         """Remove a backend; an unknown id is ignored."""
         self._about_recorded_at.pop(backend_id, None)
-        if backend_id in self._snapshot.nodes:
-            rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
+        if backend_id in self.snapshot.nodes:
+            rest = {key: node for key, node in self.snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
 
     def route_by(self, routing: Routing, uses: Mapping[str, tuple[str, ...]] | None = None) -> None:
         """Set the routing; `uses` says which models are used from which peer (see `Snapshot`)."""
-        before = offered(self._snapshot)
-        self._snapshot = replace(self._snapshot, routing=routing, uses=uses or {})
-        after = offered(self._snapshot)
+        before = offered(self.snapshot)
+        self.snapshot = replace(self.snapshot, routing=routing, uses=uses or {})
+        after = offered(self.snapshot)
         if before != after:
             pairs = ({(m, i) for m, ids in each.items() for i in ids} for each in (before, after))
             moved = {backend_id for _, backend_id in set.symmetric_difference(*pairs)}
@@ -133,7 +129,7 @@ class Registry:
 
     def record_part_fact(self, backend_id: str, part: str, fact: Fact) -> None:
         """Record a fact about a place behind a backend, or a model of it, that says nothing about the rest of it."""
-        old = self._snapshot.nodes.get(backend_id)
+        old = self.snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
         known = old.parts.get(part)
@@ -146,7 +142,7 @@ class Registry:
         node = replace(old, parts=rest if health.is_spotless else {**rest, part: health})
         fell = health.state == "unhealthy" and before.state != "unhealthy"
         self._publish(
-            {**self._snapshot.nodes, backend_id: node}, Change(fell=(backend_id, part) if fell else None)
+            {**self.snapshot.nodes, backend_id: node}, Change(fell=(backend_id, part) if fell else None)
         )
 
     def record_probe(self, backend_id: str, probe: Probe) -> None:
@@ -161,25 +157,25 @@ class Registry:
 
         At most once a second for a backend: what comes in between is dropped.
         """
-        old = self._snapshot.nodes.get(backend_id)
+        old = self.snapshot.nodes.get(backend_id)
         now = self._clock()
         if old is None or now - self._about_recorded_at.get(backend_id, float("-inf")) < ABOUT_GAP_S:
             return
         if any(old.about.get(label) != line for label, line in about.items()):
             self._about_recorded_at[backend_id] = now
             node = replace(old, about={**old.about, **about})
-            self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
+            self._publish({**self.snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
 
     def record_slow(self, slow: Mapping[str, str]) -> None:
         """Record which backends are slower than usual, each with a sentence; all others are not."""
-        nodes = self._snapshot.nodes
+        nodes = self.snapshot.nodes
         changed = {key: node for key, node in nodes.items() if node.slow != slow.get(key, "")}
         if changed:
             renewed = {key: replace(node, slow=slow.get(key, "")) for key, node in changed.items()}
             self._publish({**nodes, **renewed}, Change(health=tuple(changed)))
 
     def _record(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
-        old = self._snapshot.nodes.get(backend_id)
+        old = self.snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
         health = observe(old.health, fact, self._clock(), old.backend.ring)
@@ -195,7 +191,7 @@ class Registry:
         shown = bool(changed & _PUBLISHED) or not _is_shown_alike(health, old.health)
         moved = health.state != old.health.state
         self._publish(
-            {**self._snapshot.nodes, backend_id: node},
+            {**self.snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
                 shape=(backend_id,) if changed - _PUBLISHED - _SILENT else (),
@@ -205,8 +201,8 @@ class Registry:
 
     def _publish(self, nodes: Mapping[str, Node], change: Change) -> None:
         reshaped = bool(change.shape or change.removed)
-        routes = index(nodes) if reshaped else self._snapshot.routes
-        self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
+        routes = index(nodes) if reshaped else self.snapshot.routes
+        self.snapshot = replace(self.snapshot, nodes=nodes, routes=routes)
         if change.health or reshaped or change.incident or change.fell:
             self._notify(change)
 

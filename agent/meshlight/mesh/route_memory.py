@@ -8,6 +8,7 @@ they are. Among many routes that are plain, only those of which something has ch
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Final
 
 from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
@@ -23,34 +24,36 @@ from meshlight.mesh.prompt_sizes import PromptSizes
 from meshlight.mesh.slow_routes import SlowRoute
 from meshlight.mesh.traffic import Ticket, Traffic
 
-ROUTES_MAX = 2_000
+ROUTES_MAX: Final = 2_000
 """Routes whose speed is remembered; the oldest are dropped first."""
-TICK_S = 60.0
+TICK_S: Final = 60.0
 """How often, at most, speeds are written and slow routes are told."""
-CROWDED = 3
+CROWDED: Final = 3
 """A place with so many more requests than the least busy one is not preferred for its conversations."""
-LOAD_GUESS_S = 20.0
+LOAD_GUESS_S: Final = 20.0
 """How long a model is expected to load where that was never seen."""
-LEARN_EVERY_S = 0.02
+LEARN_EVERY_S: Final = 0.02
 """Of the answers that took less, one in so many seconds is enough to know how fast a route is."""
-OWN_QUEUE_S = 15.0
+OWN_QUEUE_S: Final = 15.0
 """For how long it counts that requests were seen to wait in an engine's own queue."""
-SLOW_FOR_S = 300.0
+SLOW_FOR_S: Final = 300.0
 """A route that is slow for so long is worth telling."""
-MANY = 4
+MANY: Final = 4
 """From so many routes on, they are kept in order."""
-KINDS_MAX = 8
+KINDS_MAX: Final = 8
 """Kinds of prompts for which the routes of a plan are kept in order; the oldest is dropped first."""
 
-_KEEP_S: Mapping[Kind, float] = {"ollama": 300.0, "lmstudio": 3_600.0}
+_KEEP_S: Final[Mapping[Kind, float]] = {"ollama": 300.0, "lmstudio": 3_600.0}
 """How long these keep a model in memory after its last answer, unless they are told otherwise."""
-_ALWAYS_LOADED: frozenset[Kind] = frozenset({"vllm", "mlx"})
+_ALWAYS_LOADED: Final[frozenset[Kind]] = frozenset({"vllm", "mlx"})
 """Servers that answer only once their model is in memory."""
-_ENGINES: frozenset[Kind] = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai-compatible"})
+_ENGINES: Final[frozenset[Kind]] = frozenset(
+    {"llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai-compatible"}
+)
 """The others limit by other means than slots, or have many engines behind them."""
-_NEVER = float("inf")
-_NO_DETAIL = ModelDetail()
-_UNKNOWN = Speeds()
+_NEVER: Final = float("inf")
+_NO_DETAIL: Final = ModelDetail()
+_UNKNOWN: Final = Speeds()
 """Of a route that has not answered yet; never changed."""
 
 

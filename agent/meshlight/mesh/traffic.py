@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import Final, Literal
 
 from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.clock import Clock
@@ -12,11 +12,12 @@ from meshlight.domain.events import RouteTraffic
 from meshlight.domain.median import median
 from meshlight.domain.routing import load_key
 from meshlight.mesh.decisions import Decisions
+from meshlight.mesh.symptoms import Symptoms
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
-FIRST_BYTES_KEPT = 20
-NEWS_KEPT = 256
+FIRST_BYTES_KEPT: Final = 20
+NEWS_KEPT: Final = 256
 """Changes of routes after which those who want to know look at all of them again."""
 
 
@@ -92,32 +93,6 @@ class _TrafficWindow:
         self.by_backend = by_backend
         self.by_model = by_model
         self.on_end = on_end
-
-
-class Symptoms(Protocol):
-    """Is told of what goes wrong with single requests."""
-
-    def failed(self, backend: str, model: str) -> None:
-        """Note an answer of 5xx, one that broke off, or none in time."""
-
-    def left(self, backend: str, model: str, after_s: float) -> None:
-        """Note a client that left before the first byte; without a backend, it waited for a slot."""
-
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
-        """Note how many tokens a backend counted in the prompt of a request."""
-
-
-class NoSymptoms:
-    """Ignores what goes wrong: nobody wants to know."""
-
-    def failed(self, backend: str, model: str) -> None:
-        """Ignore it."""
-
-    def left(self, backend: str, model: str, after_s: float) -> None:
-        """Ignore it."""
-
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
-        """Ignore it."""
 
 
 class Ticket:
@@ -217,7 +192,7 @@ class Traffic:
         self.touches = 0
         """How often something of a route has changed on which the choice depends."""
         self._touched: deque[str] = deque(maxlen=NEWS_KEPT)
-        self.symptoms: Symptoms = NoSymptoms()
+        self.symptoms = Symptoms()
         self.decisions = Decisions(clock)
         self._on_activity = on_activity
         self._on_end = on_end or {}

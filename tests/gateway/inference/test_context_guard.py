@@ -159,7 +159,7 @@ def test_requests_with_several_prompts_or_a_context_of_their_own_are_left_alone(
     request = inbound(20_000, operation, **fields)
     if operation == "completions":
         body = json.dumps({"model": "m"} | fields).encode()
-        request = replace(request, body=body)
+        request = request.changed(body=body)
     assert guard.check(ranking, nodes, request) is ranking
 
 

@@ -42,7 +42,7 @@ class Rooms:
         body = msgspec.json.encode(
             {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]} | fields
         )
-        inbound = replace(self.rig.inbound(operation, model, body), guest=guest)
+        inbound = self.rig.inbound(operation, model, body).changed(guest=guest)
         answer = RecordedAnswer()
         await self.rig.relay.run(inbound, answer, DisconnectListeners())
         return answer
@@ -150,15 +150,15 @@ def test_what_a_peer_names_moves_and_drives_out_nothing_of_ours() -> None:
     )
     guest = Peer(id="c" * 64, name="Cleo", url="", share_rings=("cloud",))
     kept.watch(own, sink, b"{}", "east", "")
-    kept.watch(replace(own, guest=guest), sink, b"{}", "west", "")
-    kept.watch(replace(theirs, guest=guest), sink, b"{}", "west", "")
-    assert [one.owner for one in kept.owners(replace(theirs, guest=guest))] == [("west", "")]
+    kept.watch(own.changed(guest=guest), sink, b"{}", "west", "")
+    kept.watch(theirs.changed(guest=guest), sink, b"{}", "west", "")
+    assert [one.owner for one in kept.owners(theirs.changed(guest=guest))] == [("west", "")]
     assert kept.owners(theirs) == (), "a peer has said so, and nobody here"
     for first in range(0, KEPT_MAX, IDS_MAX):
         ids = b",".join(b'"file-%d"' % number for number in range(first, first + IDS_MAX))
         flood = rig.inbound("messages", "m", b'{"file_ids":[%b]}' % ids)
-        kept.watch(replace(flood, guest=guest), sink, b"{}", "west", "")
-    for asks in (own, replace(own, guest=guest)):
+        kept.watch(flood.changed(guest=guest), sink, b"{}", "west", "")
+    for asks in (own, own.changed(guest=guest)):
         assert [one.owner for one in kept.owners(asks)] == [("east", "")]
 
 
@@ -170,9 +170,9 @@ def test_what_is_kept_is_not_taken_over_and_bounded() -> None:
     assert kept.watch(inbound, sink, b"{}", "east", "") is not sink, "its answer may name files"
     kept.watch(inbound, sink, b"{}", "west", "")
     assert [one.owner for one in kept.owners(inbound)] == [("east", "")]
-    for other in (replace(inbound, content_type=b"x"), replace(inbound, operation="embeddings")):
+    for other in (inbound.changed(content_type=b"x"), inbound.changed(operation="embeddings")):
         assert (kept.owners(other), kept.watch(other, sink, b"", "west", "")) == ((), sink)
     between = b" " * (2 * SCANNED_MAX) + b'"container":"container_1"' + b" " * (2 * SCANNED_MAX)
-    assert kept.owners(replace(inbound, body=between)) == (), "the middle of a huge body is not searched"
+    assert kept.owners(inbound.changed(body=between)) == (), "the middle of a huge body is not searched"
     kept.forget("east")
     assert kept.owners(inbound) == ()

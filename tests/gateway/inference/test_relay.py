@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 from msgspec import Struct
-from msgspec.structs import replace
 
 from gateway.rig import RecordedAnswer, Rig
 from meshlight.domain.backend import Kind, Reason
@@ -248,7 +247,7 @@ async def test_a_circle_is_refused_before_anything_is_counted() -> None:
     rig = Rig()
     plain = rig.inbound("chat/completions", "m", b"{}")
     for visited in (("this-node",), ("x", "y", "z")):
-        inbound = replace(plain, visited=visited)
+        inbound = plain.changed(visited=visited)
         with pytest.raises(RoutingLoop, match=" → ".join(visited)):
             await rig.relay.run(inbound, RecordedAnswer(), DisconnectListeners())
     assert rig.traffic.router.requests().total == 0

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
-from msgspec.structs import replace
 
 from gateway.rig import RecordedAnswer, Rig
 from meshlight.backends.base import Probe
@@ -165,8 +164,9 @@ async def test_a_guest_reads_the_size_and_no_name() -> None:
     rig = Rig()
     async with ByteServer(answering(TOO_LONG)) as server:
         rig.add(Place("a", server.url))
-        inbound: InferenceRequest = replace(
-            rig.inbound("chat/completions", "m", b'{"model":"m","messages":[]}'),
+        inbound: InferenceRequest = rig.inbound(
+            "chat/completions", "m", b'{"model":"m","messages":[]}'
+        ).changed(
             guest=Guest(),
             head=Head("m"),
         )

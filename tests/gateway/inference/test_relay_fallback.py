@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
-from msgspec.structs import replace
 
 from gateway.rig import RecordedAnswer, Rig
 from meshlight.domain.backend import Kind, Reason, Ring
@@ -123,7 +122,7 @@ async def test_a_pattern_leads_to_the_first_usable_model_of_its_list() -> None:
 
 async def ask_as_guest(rig: Rig, guest: Guest, model: str = "m") -> RecordedAnswer:
     body = b'{"model":"%b","messages":[{"role":"user","content":"hi"}]}' % model.encode()
-    inbound: Any = replace(rig.inbound("chat/completions", model, body), guest=guest)
+    inbound: Any = rig.inbound("chat/completions", model, body).changed(guest=guest)
     answer = RecordedAnswer()
     await rig.relay.run(inbound, answer, DisconnectListeners())
     return answer

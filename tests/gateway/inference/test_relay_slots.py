@@ -91,7 +91,7 @@ class Crowd:
         inbound = self.rig.inbound("chat/completions", model, body)
         headers = (*inbound.headers, (b"user-agent", caller.encode()))
         answer = RecordedAnswer()
-        await self.rig.relay.run(replace(inbound, headers=headers, guest=guest), answer, listeners)
+        await self.rig.relay.run(inbound.changed(headers=headers, guest=guest), answer, listeners)
         if answer.is_whole:
             self.answered.append(caller)
         return answer

@@ -173,7 +173,7 @@ async def test_a_response_is_continued_where_it_was_made(stream: bool) -> None:
 
         async def send(**fields: object) -> RecordedAnswer:
             body = rig.encoded({"model": "m", "input": "hi", "stream": stream} | fields)
-            inbound = replace(rig.inbound("responses", "m", body), stored=stored)
+            inbound = rig.inbound("responses", "m", body).changed(stored=stored)
             answer = RecordedAnswer()
             await rig.relay.run(inbound, answer, DisconnectListeners())
             return answer
@@ -196,7 +196,7 @@ async def test_a_response_whose_backend_is_switched_off_is_not_sent_elsewhere() 
         for engine in (a, b):
             rig.add(Router(engine.name, engine.url), "m", "n", ring="lan")
         body = rig.encoded({"model": "m", "input": "hi"})
-        inbound = replace(rig.inbound("responses", "m", body), stored=StoredResponses())
+        inbound = rig.inbound("responses", "m", body).changed(stored=StoredResponses())
         answer = RecordedAnswer()
         await rig.relay.run(inbound, answer, DisconnectListeners())
         owner = rig.registry.node(answer.who).backend
@@ -205,7 +205,7 @@ async def test_a_response_whose_backend_is_switched_off_is_not_sent_elsewhere() 
         rig.registry.put(replace(owner, enabled=False))
         body = rig.encoded({"model": "m", "input": "hi", "previous_response_id": f"resp{made}"})
         with pytest.raises(BadRequest, match=f"is kept by {answer.who}") as caught:
-            await rig.relay.run(replace(inbound, body=body), RecordedAnswer(), DisconnectListeners())
+            await rig.relay.run(inbound.changed(body=body), RecordedAnswer(), DisconnectListeners())
         assert caught.value.param == "previous_response_id"
 
 
@@ -217,7 +217,7 @@ async def test_a_guest_is_not_told_why() -> None:
         guest = Peer(id="c" * 64, name="Cleo", url="")
         body = rig.encoded({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
         answer = RecordedAnswer()
-        inbound = replace(rig.inbound("chat/completions", "m", body), guest=guest)
+        inbound = rig.inbound("chat/completions", "m", body).changed(guest=guest)
         await rig.relay.run(inbound, answer, DisconnectListeners())
         assert answer.status == 200
         assert not [name for name in answer.headers if name.startswith("x-meshlight")]

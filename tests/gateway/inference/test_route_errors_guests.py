@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from gateway.rig import Rig
 from meshlight.domain.backend import Backend, Reason
@@ -140,7 +139,7 @@ async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> No
     inbound = rig.inbound("chat/completions", "m", b'{"model":"m"}')
     guest = Peer(id="a", name="Anna", url="", share_rings=())
     with pytest.raises(NotFound) as caught:
-        await rig.relay.run(replace(inbound, guest=guest), None, DisconnectListeners())  # type: ignore[arg-type]
+        await rig.relay.run(inbound.changed(guest=guest), None, DisconnectListeners())  # type: ignore[arg-type]
     assert caught.value.title == nothing_shared().title
 
 

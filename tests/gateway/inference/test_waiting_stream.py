@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from gateway.rig import RecordedAnswer, Rig
 from meshlight.domain.errors import AllBusy
@@ -20,7 +19,7 @@ JSON: Headers = [(b"content-type", b"application/json")]
 
 
 def asked(operation: Operation = "chat/completions", *, stream: bool = True) -> InferenceRequest:
-    return replace(Rig().inbound(operation, "m", b"{}"), head=Head("m", stream=stream))
+    return Rig().inbound(operation, "m", b"{}").changed(head=Head("m", stream=stream))
 
 
 def made(operation: Operation = "chat/completions") -> tuple[WaitingStream, RecordedAnswer]:
@@ -42,8 +41,8 @@ def event(body: bytes) -> Any:
         (asked(stream=False), False),
         (asked("responses"), False),
         (asked("api/chat"), False),
-        (replace(asked(), visited=("n",)), False),
-        (replace(asked(), guest=Peer(id="f" * 64, name="p", url="")), False),
+        (asked().changed(visited=("n",)), False),
+        (asked().changed(guest=Peer(id="f" * 64, name="p", url="")), False),
     ],
 )
 def test_only_streams_of_protocols_that_allow_it_begin_early(request_: InferenceRequest, takes: bool) -> None:

@@ -107,7 +107,7 @@ class Inference:
             guest = extensions.get(GUEST)
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
             if operation == "responses":
-                inbound = replace(inbound, stored=self._responses.of(guest))
+                inbound = inbound.changed(stored=self._responses.of(guest))
             await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
         elif path.startswith("/api/"):
             found = await self.ollama.answer(path, scope, receive)

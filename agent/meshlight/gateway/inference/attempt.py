@@ -6,6 +6,7 @@ by sending it to the same backend in another form (see `retry_policy`).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -51,17 +52,17 @@ from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Opening, Reply, Response, SentRequest, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
 
-READ_OPERATIONS = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
+READ_OPERATIONS: Final = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
 """Operations whose bodies may be read and changed even where they are passed on in their own protocol."""
-_JSON = b"application/json"
-_NO_SUCH_PATH = frozenset({404, 405, 501})
-_OF_FORM = frozenset({400, 422})
+_JSON: Final = b"application/json"
+_NO_SUCH_PATH: Final = frozenset({404, 405, 501})
+_OF_FORM: Final = frozenset({400, 422})
 """Statuses that may say that a field is not accepted."""
-_FORM_MAX = 64 * 1024
+_FORM_MAX: Final = 64 * 1024
 """Bytes of a refusal that are searched for a field."""
-_OF_ACCOUNT = frozenset({400, 402})
+_OF_ACCOUNT: Final = frozenset({400, 402})
 """Statuses that are about the request, and at some clouds about a wrong key or about money."""
-_NOTHING = frozenset[str]()
+_NOTHING: Final = frozenset[str]()
 
 
 class StartedResponse(Struct, frozen=True):

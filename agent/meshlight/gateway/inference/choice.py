@@ -1,23 +1,28 @@
 """A route that was chosen among several."""
 
-from msgspec import Struct
+from typing import Final
 
 from meshlight.domain.choice import NO_PROMPT, Prompt
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.prompt import Reading
 
-AFTER_FAILURE = "the first choice failed"
+AFTER_FAILURE: Final = "the first choice failed"
 """Why another attempt goes where it goes."""
 
 
-class Choice(Struct, frozen=True):
+class Choice:
     """A route that was chosen among several, and what the choice depended on."""
 
-    score: RouteScore
-    reading: Reading
-    prompt: Prompt = NO_PROMPT
-    why: str = ""
-    """The deciding word, for people."""
+    __slots__ = ("prompt", "reading", "score", "why")
+
+    def __init__(
+        self, score: RouteScore, reading: Reading, prompt: Prompt = NO_PROMPT, why: str = ""
+    ) -> None:
+        self.score = score
+        self.reading = reading
+        self.prompt = prompt
+        self.why = why
+        """The deciding word, for people."""
 
     def header(self, *, is_first: bool) -> tuple[bytes, bytes]:
         """Return the header that says why the route of the first attempt was chosen, or that of another one."""

@@ -9,6 +9,7 @@ request is ever changed.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -30,9 +31,9 @@ from meshlight.gateway.inference.prompt import FIELDS, answer_tokens
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.mesh.prompt_sizes import PromptSizes
 
-BYTES_PER_TOKEN = 2
+BYTES_PER_TOKEN: Final = 2
 """A body of fewer bytes for each token of a context certainly leaves room in it for an answer."""
-SMALL = 4_096
+SMALL: Final = 4_096
 """Bytes of a body that is never looked at: hardly any model has a context that it fills."""
 LEARNED_FROM, LEARNED_UP_TO = 4_096, LARGE
 """Bytes of the bodies from which a model's way of counting is learned: the frame of smaller ones outweighs them, and
@@ -40,13 +41,13 @@ larger ones take time."""
 CUT_BELOW, CUT_TO = 0.75, 0.9
 """An answer that counts less than this share of the estimate, and at least this share of the context, shows that the
 prompt was cut to it."""
-ANY_SIZE = 1 << 62
-_CERTAIN = 0.8
+ANY_SIZE: Final = 1 << 62
+_CERTAIN: Final = 0.8
 """An estimate times this is not too much for a model whose way of counting is known."""
 _ROUND, _NEARLY = 1_024, 8
-_OWN_CONTEXT = re.compile(rb'(?<!\\)"num_ctx"\s*:')
-_SEVERAL_PROMPTS = re.compile(rb'(?<!\\)"prompt"\s*:\s*\[')
-_PARAMS: Mapping[Operation, str] = {
+_OWN_CONTEXT: Final = re.compile(rb'(?<!\\)"num_ctx"\s*:')
+_SEVERAL_PROMPTS: Final = re.compile(rb'(?<!\\)"prompt"\s*:\s*\[')
+_PARAMS: Final[Mapping[Operation, str]] = {
     "chat/completions": "messages",
     "completions": "prompt",
     "responses": "input",
@@ -57,17 +58,17 @@ _PARAMS: Mapping[Operation, str] = {
     "gemini/streamGenerateContent": "contents",
 }
 """The operations with one prompt, and the field that has it."""
-_COUNTED: frozenset[Operation] = frozenset(
+_COUNTED: Final[frozenset[Operation]] = frozenset(
     {"chat/completions", "completions", "responses", "gemini/generateContent", "gemini/streamGenerateContent"}
 )
 """Operations whose `usage` counts the whole prompt, also what was in a cache."""
-_FIXES: Mapping[Kind, str] = {
+_FIXES: Final[Mapping[Kind, str]] = {
     "ollama": "raise OLLAMA_CONTEXT_LENGTH there (or `num_ctx` in the request's options)",
     "llamacpp": "start llama-server there with a larger `-c`",
     "lmstudio": "load it there with a longer context",
     "vllm": "start vLLM there with a larger `--max-model-len`",
 }
-CUT = "Prompts cut"
+CUT: Final = "Prompts cut"
 """The label of the line about a backend that cuts prompts."""
 
 
@@ -79,7 +80,7 @@ async def measured(inbound: InferenceRequest) -> InferenceRequest:
 
 
 def _measured(inbound: InferenceRequest) -> InferenceRequest:
-    return replace(inbound, size=measure(inbound.body), kept_ids=tuple(ids_of_body(inbound.body)))
+    return inbound.changed(size=measure(inbound.body), kept_ids=tuple(ids_of_body(inbound.body)))
 
 
 class ContextGuard:

@@ -15,14 +15,15 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from itertools import count
+from typing import Final
 
 from meshlight.http_client.client import Headers
 
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-_PASSED = frozenset(
+_PASSED: Final = frozenset(
     b"accept accept-language user-agent prefer priority idempotency-key x-idempotency-key traceparent tracestate "
     b"baggage x-request-id x-client-request-id x-correlation-id x-trace-id x-b3-traceid x-b3-spanid x-b3-sampled b3 "
     b"session-id session_id x-session-id x-session-affinity conversation_id conversation-id x-conversation-id "
@@ -30,7 +31,7 @@ _PASSED = frozenset(
     b"x-goog-api-client x-server-timeout x-request-timeout x-timeout x-priority x-data-parallel-rank x-grok-conv-id "
     b"x-grok-session-id x-wait-for-model x-use-cache x-ds-stream x-dashscope-sse x-no-buffering".split()
 )
-_PASSED_PREFIXES = (
+_PASSED_PREFIXES: Final = (
     b"openai-",
     b"x-openai-",
     b"anthropic-",
@@ -44,32 +45,32 @@ _PASSED_PREFIXES = (
     b"x-vllm-",
     b"x-ollama-",
 )
-_CREDENTIAL = re.compile(rb"api-?key|auth|token|secret|cookie|password")
-_PASSED_FOR_GUESTS = frozenset({b"accept", b"anthropic-version", b"anthropic-beta"})
-_REMEMBERED_MAX = 1_024
+_CREDENTIAL: Final = re.compile(rb"api-?key|auth|token|secret|cookie|password")
+_PASSED_FOR_GUESTS: Final = frozenset({b"accept", b"anthropic-version", b"anthropic-beta"})
+_REMEMBERED_MAX: Final = 1_024
 _passes: dict[bytes, bool] = {}
 """Header name → whether it passes; nearly always the same few names."""
-_RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
+_RESPONSE_DROPPED: Final = _HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server alt-svc strict-transport-security clear-site-data content-security-policy "
     b"x-content-type-options www-authenticate refresh link".split()
 )
-_RESPONSE_DROPPED_PREFIXES = (b"access-control-", b"x-meshlight-", b"cross-origin-")
-_FOR_GUESTS = frozenset(
+_RESPONSE_DROPPED_PREFIXES: Final = (b"access-control-", b"x-meshlight-", b"cross-origin-")
+_FOR_GUESTS: Final = frozenset(
     b"content-type content-length content-encoding content-disposition retry-after retry-after-ms x-should-retry "
     b"x-request-id request-id".split()
 )
 """The headers of a backend that a peer gets: others may show its owner's account or its address."""
-_RUN_ID = secrets.token_hex(4).encode()
+_RUN_ID: Final = secrets.token_hex(4).encode()
 _numbers = count(1)
 """A request's id is the id of this run and its number in it."""
-_IDENTITY = (b"accept-encoding", b"identity")
-_NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
-_NOT_PRINTABLE = re.compile(r"[^ -~]")
-_TEXT_MAX = 600
+_IDENTITY: Final = (b"accept-encoding", b"identity")
+_NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
+_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
+_TEXT_MAX: Final = 600
 _DROPPED_MAX, _NAME_MAX = 20, 100
 """Names in `x-meshlight-dropped`, and characters of each."""
-_NONE = frozenset[bytes]()
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_NONE: Final = frozenset[bytes]()
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
 def _connection_headers(headers: Headers) -> frozenset[bytes]:

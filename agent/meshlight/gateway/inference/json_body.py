@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest, NoModelInBody
-from meshlight.gateway.inference.usual_body import DECIDING, SMALL, USUAL, read_usual
+from meshlight.gateway.inference.usual_body import SMALL, read_usual
+from meshlight.gateway.inference.usual_fields import DECIDING, USUAL
 
 KEYS_MAX = 1_000
 """Fields that a body may have; requests have a few dozen."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
+from typing import Final
 
 from msgspec import Struct
 
@@ -26,20 +27,20 @@ from meshlight.gateway.inference.sinks import Sink
 from meshlight.http_client.client import Headers
 from meshlight.mesh.conversations import Conversations
 
-KEPT_S = 86_400.0
+KEPT_S: Final = 86_400.0
 """How long it is remembered which backend keeps something."""
-STATEFUL = frozenset[Operation](
+STATEFUL: Final = frozenset[Operation](
     {"responses", "messages", "messages/count_tokens", "chat/completions", "other"}
 )
 """Operations whose requests may name what one backend keeps."""
-_MADE = re.compile(rb'"id"\s*:\s*"(resp[_-][^"\\]{1,%d})"' % ID_MAX)
-_HEAD = 2_048
+_MADE: Final = re.compile(rb'"id"\s*:\s*"(resp[_-][^"\\]{1,%d})"' % ID_MAX)
+_HEAD: Final = 2_048
 """The id of a response is within so many bytes of its beginning."""
-_TOOLS = (b"code_interpreter", b"code_execution", b'"container')
+_TOOLS: Final = (b"code_interpreter", b"code_execution", b'"container')
 """What a request has whose answer may name a new container, or files that were made in it."""
-_TOOLS_WITHIN = LARGE // 2
+_TOOLS_WITHIN: Final = LARGE // 2
 """Bytes at either end of a large body in which that is looked for: the messages are in the middle."""
-_LONGEST = 1_024
+_LONGEST: Final = 1_024
 """Bytes in which a name and its id fit."""
 
 

@@ -12,7 +12,7 @@ a task, from where it is: there is no second set of rules for what can go wrong.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import LARGE
@@ -55,7 +55,7 @@ from meshlight.http_client.reply import Headers
 from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
 
-OPERATIONS: Mapping[str, Operation] = {
+OPERATIONS: Final[Mapping[str, Operation]] = {
     "/v1/chat/completions": "chat/completions",
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
@@ -65,18 +65,18 @@ OPERATIONS: Mapping[str, Operation] = {
     **{f"/{operation}": operation for operation in OLLAMA_OPERATIONS},
 }
 """The paths of ordinary requests."""
-TRANSLATED = frozenset[Operation]({"messages"})
+TRANSLATED: Final = frozenset[Operation]({"messages"})
 """Operations that are translated in the lane, where the backend lacks them."""
-HEADS_MAX = 256
+HEADS_MAX: Final = 256
 """Heads that are remembered."""
-ROUTES_MAX = 2_048
+ROUTES_MAX: Final = 2_048
 """Routes that are remembered of all heads together."""
-_ODD = frozenset(
+_ODD: Final = frozenset(
     b"origin sec-fetch-site sec-fetch-mode sec-fetch-dest x-meshlight-via content-encoding transfer-encoding expect "
     b"upgrade cookie trailer te proxy-connection keep-alive".split()
 )
 """Headers with which a request is not ordinary."""
-_UNIQUE = frozenset(
+_UNIQUE: Final = frozenset(
     b"idempotency-key x-idempotency-key traceparent tracestate x-request-id x-client-request-id x-correlation-id "
     b"x-trace-id x-b3-traceid x-b3-spanid b3".split()
 )

@@ -4,8 +4,7 @@ It is worked out only where there is a choice, and in a thread for a large body.
 """
 
 import re
-
-from msgspec import Struct
+from typing import Final
 
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Kind
@@ -14,7 +13,7 @@ from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import measure
 from meshlight.gateway.inference.request import JSON, InferenceRequest
 
-CONVERSES = frozenset[Operation](
+CONVERSES: Final = frozenset[Operation](
     {
         "chat/completions",
         "completions",
@@ -27,26 +26,29 @@ CONVERSES = frozenset[Operation](
     }
 )
 """Operations whose answers are written token by token."""
-FIELDS = 4_096
+FIELDS: Final = 4_096
 """Bytes at either end of a large body in which its limits are looked for: the messages are in the middle."""
-_ANSWER = re.compile(
+_ANSWER: Final = re.compile(
     rb'(?<!\\)"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|num_predict)"\s*:\s*(\d{1,9})\b'
 )
-_TTL = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
+_TTL: Final = re.compile(rb'(?<!\\)"ttl"\s*:\s*(\d{1,9})\s*[,}]')
 
 
-class Reading(Struct, frozen=True):
+class Reading:
     """What a request's body shows."""
 
-    tokens: int = 0
-    """Of the prompt, as estimated."""
-    answer_tokens: int = 0
-    """That the answer may have; 0 if it does not say."""
-    conversation: bytes | None = None
-    """The mark of the conversation."""
+    __slots__ = ("answer_tokens", "conversation", "tokens")
+
+    def __init__(self, tokens: int = 0, answer_tokens: int = 0, conversation: bytes | None = None) -> None:
+        self.tokens = tokens
+        """Of the prompt, as estimated."""
+        self.answer_tokens = answer_tokens
+        """That the answer may have; 0 if it does not say."""
+        self.conversation = conversation
+        """The mark of the conversation."""
 
 
-_NOTHING = Reading()
+_NOTHING: Final = Reading()
 
 
 async def read_prompt(inbound: InferenceRequest) -> Reading:
@@ -65,7 +67,7 @@ def read_small_prompt(inbound: InferenceRequest) -> Reading:
 
 def answer_tokens(body: bytes) -> int:
     """Return how many tokens the answer may have by the request; 0 where it does not say."""
-    if b'"max' not in body and b'"num_predict' not in body:
+    if body.find(b'"max') == body.find(b'"num_predict') == -1:
         return 0
     if len(body) <= 2 * FIELDS:
         return max(map(int, _ANSWER.findall(body)), default=0)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -77,19 +78,19 @@ from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
 log = logging.getLogger(__name__)
 
-_TEXT_STREAMS = frozenset({"chat/completions", "completions"})
+_TEXT_STREAMS: Final = frozenset({"chat/completions", "completions"})
 """Operations whose streams have an event for each token."""
-_STAYS = frozenset({"failing-requests", "rate-limited"})
+_STAYS: Final = frozenset({"failing-requests", "rate-limited"})
 """Reasons for which a waiting request stays with its backend: they are about other requests."""
-_STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
+_STAYS_AT_PLACE: Final = _STAYS | {"token-refused", "service-refused", "no-access"}
 """The same for a place behind a backend: a request that waits there for its first byte was let in."""
-_ANSWERS = frozenset({"failing-requests", "loading"})
+_ANSWERS: Final = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and still answers: better than none, once the healthy ones have failed."""
-RECORDED = frozenset({"engine", "local"})
+RECORDED: Final = frozenset({"engine", "local"})
 """The groups whose servers do not keep responses themselves."""
-_PATH_LACKING = frozenset({404, 405})
+_PATH_LACKING: Final = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
-NAME_MAX = 40
+NAME_MAX: Final = 40
 """Letters of the name of a program or peer that waits."""
 
 MODEL_HEADER, FALLBACK_HEADER = b"x-meshlight-model", b"x-meshlight-fallback"
@@ -99,7 +100,7 @@ def _attempts(number: int) -> tuple[bytes, bytes]:
     return b"x-meshlight-attempts", b"%d" % number
 
 
-_ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
+_ATTEMPTS: Final = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
@@ -296,7 +297,7 @@ class Relay:
                         break
                     waited_s = self._clock() - began
                     if choice is not None and score is not choice.score:
-                        choice = replace(choice, score=score, why=FREE_SLOT)
+                        choice = Choice(score, choice.reading, choice.prompt, FREE_SLOT)
                 tried.append(score)
                 result = await self._try_route(
                     score, inbound, sink, cancellation, failures, choice, waited_s, begun

@@ -3,10 +3,10 @@
 In the body that goes on to a backend, the value of `model` is all that may change.
 """
 
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
 
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoModelInBody, UnsupportedMediaType
 from meshlight.domain.kept_ids import KeptId
@@ -28,26 +28,33 @@ from meshlight.gateway.server.asgi import Receive, Scope
 from meshlight.gateway.translation.responses.memory import StoredResponses
 from meshlight.http_client.client import Headers
 
-JSON = b"application/json"
-_FORMS = frozenset[Operation](
+JSON: Final = b"application/json"
+_FORMS: Final = frozenset[Operation](
     {"audio/transcriptions", "audio/translations", "images/edits", "images/variations"}
 )
 """The operations to which forms are sent."""
-_OTHER_NAMES = """
+_OTHER_NAMES: Final = """
 models modellist fallbacks fallbackmodels contextwindowfallbacks engine engineid deploymentid draftmodel
 speculativemodel route provider plugins preset apibase baseurl apikey apitype customllmprovider userconfig
 litellmparams
 """
-_OTHER_MODELS = frozenset(_OTHER_NAMES.split())
+_OTHER_MODELS: Final = frozenset(_OTHER_NAMES.split())
 """Fields by which some servers choose another model than `model`, or another server to run it; folded."""
 
 
-class Head(Struct, frozen=True):
+class Head:
     """What routing needs to know of a request body."""
 
-    model: str
-    stream: bool = False
-    store: bool = False
+    __slots__ = ("model", "store", "stream")
+
+    def __init__(self, model: str, stream: bool = False, store: bool = False) -> None:
+        self.model = model
+        self.stream = stream
+        self.store = store
+
+    def naming(self, model: str) -> "Head":
+        """Return the same for another model."""
+        return Head(model, self.stream, self.store)
 
 
 def sent_type(content_type: bytes, operation: Operation) -> bytes:
@@ -121,48 +128,102 @@ def with_model(body: bytes, content_type: bytes, model: str) -> bytes:
     return body[:start] + value + body[end:]
 
 
-BODY_LIMIT = 64 * 1024 * 1024
+BODY_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of one inference request's body."""
-GUEST = "meshlight.guest"
+GUEST: Final = "meshlight.guest"
 """The key in `scope["extensions"]` of the peer that sent a request, on the LAN listener."""
-HOPS = 2
+HOPS: Final = 2
 """How often a request may go on from one node to the next."""
-VISITED_MAX = 16
+VISITED_MAX: Final = 16
 """Nodes that a request may name as visited; more are ignored."""
-_COSTLY = frozenset(name for name in OPERATIONS if name.startswith(("images/", "audio/"))) | {"other"}
+_COSTLY: Final = frozenset(name for name in OPERATIONS if name.startswith(("images/", "audio/"))) | {"other"}
+
+
+_FIELDS: Final = (
+    "operation",
+    "target",
+    "headers",
+    "content_type",
+    "body",
+    "head",
+    "visited",
+    "guest",
+    "named",
+    "size",
+    "kept_ids",
+    "stored",
+    "keep_alive_s",
+)
 
 
 class ClientLeft(Exception):
     """The client left before its request was complete."""
 
 
-class InferenceRequest(Struct, frozen=True, kw_only=True):
+class InferenceRequest:
     """A request to be routed; `target` is the path with its query, `body` is decompressed.
 
-    What is sent to a backend is what is stored here: `content_type` says how the body was read.
+    What is sent to a backend is what is stored here: `content_type` says how the body was read. It never changes.
     """
 
-    operation: Operation
-    """Such as `chat/completions`; `other` for a path below `/v1` that Meshlight does not know."""
-    target: str
-    headers: Headers
-    content_type: bytes
-    body: bytes
-    head: Head
-    visited: tuple[str, ...] = ()
-    """Ids of the nodes that this request has passed through."""
-    guest: SharingTerms | None = None
-    """What the peer that sent the request may use; None for this machine's own requests."""
-    named: str | None = None
-    """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
-    size: PromptSize | None = None
-    """What the body is made of, where that was worked out already."""
-    kept_ids: tuple[KeptId, ...] | None = None
-    """What the body names that one backend may keep, where that was worked out already."""
-    stored: StoredResponses | None = None
-    """The stored responses that the caller may continue from."""
-    keep_alive_s: float | None = None
-    """For how long a request of Ollama's API wants the model to stay in memory; see `Demand.keep_alive_s`."""
+    __slots__ = (
+        "body",
+        "content_type",
+        "guest",
+        "head",
+        "headers",
+        "keep_alive_s",
+        "kept_ids",
+        "named",
+        "operation",
+        "size",
+        "stored",
+        "target",
+        "visited",
+    )
+
+    def __init__(  # noqa: PLR0913 - a record, whose fields are given by name
+        self,
+        *,
+        operation: Operation,
+        target: str,
+        headers: Headers,
+        content_type: bytes,
+        body: bytes,
+        head: Head,
+        visited: tuple[str, ...] = (),
+        guest: SharingTerms | None = None,
+        named: str | None = None,
+        size: PromptSize | None = None,
+        kept_ids: tuple[KeptId, ...] | None = None,
+        stored: StoredResponses | None = None,
+        keep_alive_s: float | None = None,
+    ) -> None:
+        self.operation = operation
+        """Such as `chat/completions`; `other` for a path below `/v1` that Meshlight does not know."""
+        self.target = target
+        self.headers = headers
+        self.content_type = content_type
+        self.body = body
+        self.head = head
+        self.visited = visited
+        """Ids of the nodes that this request has passed through."""
+        self.guest = guest
+        """What the peer that sent the request may use; None for this machine's own requests."""
+        self.named = named
+        """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
+        self.size = size
+        """What the body is made of, where that was worked out already."""
+        self.kept_ids = kept_ids
+        """What the body names that one backend may keep, where that was worked out already."""
+        self.stored = stored
+        """The stored responses that the caller may continue from."""
+        self.keep_alive_s = keep_alive_s
+        """For how long a request of Ollama's API wants the model to stay in memory; see `Demand.keep_alive_s`."""
+
+    def changed(self, **fields: Any) -> "InferenceRequest":
+        """Return the same request with other values of some fields."""
+        return InferenceRequest(**{name: getattr(self, name) for name in _FIELDS} | fields)
 
     @property
     def path(self) -> str:

@@ -1,11 +1,13 @@
 """How many requests may be sent to another route."""
 
+from typing import Final
+
 from meshlight.domain.routing import Tier
 
-BUDGET_SHARE = 0.2
+BUDGET_SHARE: Final = 0.2
 """Retries per request."""
-BUDGET_FLOOR = 3
-BUDGET_WINDOW_S = 10.0
+BUDGET_FLOOR: Final = 3
+BUDGET_WINDOW_S: Final = 10.0
 
 
 class RetryBudget:

@@ -6,6 +6,7 @@ until a new snapshot tells something of one of the model's own backends. Everyth
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -39,22 +40,22 @@ from meshlight.mesh.registry import Registry
 from meshlight.mesh.route_memory import Plan, RouteMemory, is_like
 from meshlight.mesh.traffic import Ticket, Traffic
 
-MODELS_MAX = 1_024
+MODELS_MAX: Final = 1_024
 """Names of models whose only route, or whose plan, is remembered; the oldest is dropped first."""
-LACKING_MAX = 1_000
+LACKING_MAX: Final = 1_000
 """Paths that are remembered as lacking."""
-_UNPLANNED = frozenset[Operation]({"other"})
+_UNPLANNED: Final = frozenset[Operation]({"other"})
 """Operations where some backends lack a path."""
-_INSTEAD: Mapping[str, str] = {
+_INSTEAD: Final[Mapping[str, str]] = {
     "response": "Send the whole conversation instead of `previous_response_id`.",
     "conversation": "Send the whole conversation instead of its id, or use a model of that backend.",
     "container": "Start a new container, or use a model of that backend.",
     "file": "Send the content of the file, upload it there too, or use a model of that backend.",
 }
 """What to do about something that only a backend has that can't be used."""
-_WHY_MAX = 120
-_WHYS_MAX = 256
-FREE_SLOT = "a slot is free there"
+_WHY_MAX: Final = 120
+_WHYS_MAX: Final = 256
+FREE_SLOT: Final = "a slot is free there"
 """Why a route was taken that is not the best one."""
 
 
@@ -395,7 +396,7 @@ class RouteChooser:
         lost = {failure.backend.id for failure in failures if not failure.was_sent}
 
         def rank_one(name: str) -> Ranking:
-            found = self._rank(replace(inbound, head=replace(inbound.head, model=name)), turn, prompt)
+            found = self._rank(inbound.changed(head=inbound.head.naming(name)), turn, prompt)
             return replace(found, scores=tuple(s for s in found.scores if s.backend not in lost))
 
         def is_usable(found: Ranking) -> bool:

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -15,9 +15,9 @@ from meshlight.gateway.server.request_cycle import RequestCycle
 from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
 from meshlight.http_client.client import Headers
 
-RECORDED_MAX = 8 << 20
+RECORDED_MAX: Final = 8 << 20
 """Bytes of an answer that is stored; a longer one is passed on only."""
-_TEXT_TYPES = (b"json", b"event-stream")
+_TEXT_TYPES: Final = (b"json", b"event-stream")
 
 
 class Sink(Protocol):
@@ -163,7 +163,7 @@ class NamedCycle:
         self.cycle = cycle
         self.renaming = renaming
 
-    can_answer = False
+    can_answer: ClassVar[bool] = False
     """Its answers are made piece by piece."""
 
     @property

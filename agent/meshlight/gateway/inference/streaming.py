@@ -5,6 +5,7 @@ On the way it notes the token counts that the answer reports, and watches for a 
 
 import asyncio
 import re
+from typing import Final
 
 import msgspec
 
@@ -18,29 +19,31 @@ from meshlight.gateway.inference.timeouts import Cancellation, Waiting
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.http_client.client import Headers, Reply, Response
 
-_NAMELESS = frozenset({"chat/completions", "completions"})
+_NAMELESS: Final = frozenset({"chat/completions", "completions"})
 """Operations whose streams have events without a name."""
 _SSE, _LINES = b"text/event-stream", b"application/x-ndjson"
-_BROKEN_TEXT = "The answer broke off: {}"
-_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
+_BROKEN_TEXT: Final = "The answer broke off: {}"
+_NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 
-_HEAD = 2_048
-_TAIL = 8_192
-_FULL = _TAIL + 1_024
-_USAGE = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
-_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})')
-_COMPLETION = re.compile(
+_HEAD: Final = 2_048
+_TAIL: Final = 8_192
+_FULL: Final = _TAIL + 1_024
+_USAGE: Final = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
+_PROMPT: Final = re.compile(
+    rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})'
+)
+_COMPLETION: Final = re.compile(
     rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
 )
-_VALUE = re.compile(
+_VALUE: Final = re.compile(
     rb'"((?:prompt|predicted|eval|prompt_eval)_(?:n|ms|count|duration))"\s*:\s*(\d{1,16}(?:\.\d{1,9})?)'
 )
-_BOTH = re.compile(
+_BOTH: Final = re.compile(
     rb'"usage"\s*:\s*\{\s*"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\s*,\s*"(?:completion|output)_tokens"\s*:\s*(\d{1,12})'
 )
 """As most answers have them; all others are searched."""
-_NEAR = 1_024
+_NEAR: Final = 1_024
 """The counts of a `usage` are within so many bytes of its beginning."""
 
 

@@ -4,20 +4,20 @@ A backend that still answers its probes is waited for as long as its own limit s
 """
 
 import asyncio
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.clock import Loop, Timer
 
 Cause = Literal["left", "fell", "first-byte", "idle"]
 
-PROBE_AFTER_S = 1.0
+PROBE_AFTER_S: Final = 1.0
 """A request that has waited this long has its backend probed at once."""
-PROBE_AGAIN_S = 2.0
+PROBE_AGAIN_S: Final = 2.0
 """And then again in this interval, so that a hanging backend is found within ten seconds wherever it is."""
-GIVE_UP_S = 4.0
+GIVE_UP_S: Final = 4.0
 """After this long, a backend that was down from the start has failed one more probe, made for this request."""
-_SLACK_S = 0.005
+_SLACK_S: Final = 0.005
 """A timer may fire early by this much."""
 
 

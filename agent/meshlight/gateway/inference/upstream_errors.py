@@ -6,7 +6,7 @@ back only while it may still become such an event.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,24 +15,26 @@ from meshlight.domain.errors import UpstreamError
 from meshlight.gateway.inference.headers import is_page
 from meshlight.http_client.client import Headers, Reply, Response
 
-REFUSAL_LIMIT = 1024 * 1024
+REFUSAL_LIMIT: Final = 1024 * 1024
 """Bytes of a failing answer that are read."""
-REFUSAL_WITHIN_S = 2.0
+REFUSAL_WITHIN_S: Final = 2.0
 """How long a failing answer may take to come in full."""
-RETRY_AFTER_S = 5
+RETRY_AFTER_S: Final = 5
 """When a retry may help: one probe period."""
-_OF_BACKEND = frozenset({401, 403, 404, 405, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505, 507, 508, 529})
+_OF_BACKEND: Final = frozenset(
+    {401, 403, 404, 405, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505, 507, 508, 529}
+)
 """Statuses that are about the backend, not about the request: another backend may do better."""
-_UNKNOWN_PATH = b'{"error":"Unexpected endpoint or method.'
-_UNKNOWN_PATH_WITHIN = 64
-_TIMES = frozenset({b"retry-after", b"retry-after-ms"})
+_UNKNOWN_PATH: Final = b'{"error":"Unexpected endpoint or method.'
+_UNKNOWN_PATH_WITHIN: Final = 64
+_TIMES: Final = frozenset({b"retry-after", b"retry-after-ms"})
 
 
-PEEK = 8_192
+PEEK: Final = 8_192
 """An error must end within so many bytes to count as one."""
-_SHORT = 32
+_SHORT: Final = 32
 """A first piece of fewer bytes may be the beginning of an error."""
-_ERROR_STARTS = (
+_ERROR_STARTS: Final = (
     b'data:{"error"',
     b'data:{"type":"error"',
     b'data:{"object":"error"',
@@ -40,8 +42,8 @@ _ERROR_STARTS = (
     b'{"error"',
 )
 """How such an event begins, without white space."""
-_DEFAULT_STATUS = 500
-_STATUS_BY_NAME = {
+_DEFAULT_STATUS: Final = 500
+_STATUS_BY_NAME: Final = {
     "invalid_request_error": 400,
     "BadRequestError": 400,
     "INVALID_ARGUMENT": 400,

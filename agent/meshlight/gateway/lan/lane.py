@@ -5,9 +5,7 @@ Each peer has a lane of its own, since the same head may come from several, who 
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
-
-from msgspec.structs import replace
+from typing import ClassVar, Final
 
 from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError
@@ -31,7 +29,7 @@ from meshlight.gateway.server.lane import LaneConnection
 from meshlight.gateway.server.request_cycle import RequestCycle
 from meshlight.http_client.reply import Headers
 
-_VIA = b"x-meshlight-via"
+_VIA: Final = b"x-meshlight-via"
 
 
 class GuestLane(Lane):
@@ -87,8 +85,7 @@ class GuestLane(Lane):
 
     def look_into(self, head: KnownHead, inbound: InferenceRequest) -> InferenceRequest | None:
         """Return a request as the peer's."""
-        return replace(
-            inbound,
+        return inbound.changed(
             guest=self.peer,
             visited=visited_by(request_header(head.headers, _VIA)),
         )

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
@@ -21,7 +21,7 @@ from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.server import GatewayServer, Hook
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the handshake identifies them
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the handshake identifies them
 
 IdentifyPeer = Callable[[ssl.SSLObject], str | None]
 """Returns the id of the paired key of a connection, or None if no peer has it."""
@@ -163,12 +163,12 @@ class LanServer:
             await serving
 
 
-HANDSHAKE_S = 5.0
+HANDSHAKE_S: Final = 5.0
 """How long a client may take for its handshake."""
-HANDSHAKES_MAX = 128
+HANDSHAKES_MAX: Final = 128
 """Handshakes under way; with more, the oldest is aborted: an ordinary one takes some milliseconds."""
-_SHUTDOWN_S = 1.0
-_PAUSE_S = 1.0
+_SHUTDOWN_S: Final = 1.0
+_PAUSE_S: Final = 1.0
 """How long to wait when the system can open no more connections."""
 
 

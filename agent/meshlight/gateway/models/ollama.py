@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
@@ -139,11 +138,11 @@ class Ollama:
         model, backends = resolve(snapshot, asked)
         if not backends and (found := resolve(snapshot, without_hub(asked)))[1]:
             model, backends = found
-            inbound = replace(inbound, head=replace(inbound.head, model=without_hub(asked)), named=asked)
+            inbound = inbound.changed(head=inbound.head.naming(without_hub(asked)), named=asked)
         if not backends and not alternatives(snapshot, asked):
             raise _missing(snapshot, asked)
         if (keep_alive_s := read_keep_alive(inbound.body)) is not None:
-            inbound = replace(inbound, keep_alive_s=keep_alive_s)
+            inbound = inbound.changed(keep_alive_s=keep_alive_s)
         return inbound, model if LOCAL_ID in backends else None
 
     async def _show(self, snapshot: Snapshot, name: str, body: bytes) -> bytes:

@@ -1,11 +1,11 @@
 """Which connections stay open when there are too many: those that have shown the key."""
 
 from collections import OrderedDict
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshlight.gateway.server.limits import Limits
 
-CONNECTION = "meshlight.connection"
+CONNECTION: Final = "meshlight.connection"
 """The key in `scope["extensions"]` of the connection that a request came on."""
 
 

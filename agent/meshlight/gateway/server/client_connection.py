@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -32,13 +32,13 @@ from meshlight.gateway.server.protocol import (
 )
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 
-AHEAD_BYTES = 65_536
+AHEAD_BYTES: Final = 65_536
 """How much may be read ahead of a request that is still being answered."""
-PIPELINED = 64
+PIPELINED: Final = 64
 """How many requests may wait behind the one that is being answered."""
-FRAMING_RATIO = 8
+FRAMING_RATIO: Final = 8
 """Bytes on the wire per byte of body that chunked framing may cost (one-byte chunks cost six)."""
-RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+RESET: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER on, for no time at all: closing then resets the connection."""
 
 
@@ -66,6 +66,11 @@ class Stage(Enum):
     BETWEEN = auto()
     HEAD = auto()
     BODY = auto()
+
+
+_BETWEEN: Final = Stage.BETWEEN
+_HEAD: Final = Stage.HEAD
+_BODY: Final = Stage.BODY
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -120,7 +125,7 @@ class ClientConnection(HttpToolsProtocol):
         """The requests behind it, the newest first."""
         self._newest: RequestCycle | None = None
         self._ahead = bytearray()
-        self._stage = Stage.BETWEEN
+        self._stage = _BETWEEN
         self._ignores_input = False
         self._lane = server_state.lane
         self._from_start = b""
@@ -176,7 +181,7 @@ class ClientConnection(HttpToolsProtocol):
         """Parse received bytes; while a request is being answered, those of the next one wait unparsed."""
         if self._ignores_input:
             return
-        if self._stage is Stage.BETWEEN:
+        if self._stage is _BETWEEN:
             if self._running is not None:
                 self._ahead += data
                 if len(self._ahead) > AHEAD_BYTES:
@@ -248,7 +253,7 @@ class ClientConnection(HttpToolsProtocol):
         self._held = lane, head, cycle
         self._unparsed = [start, body] if body else [start]
         self._missing = missing
-        self._stage = Stage.BODY
+        self._stage = _BODY
         self._count_in(head)
         self._deadline.due_in(self.limits.body_idle_s)
 
@@ -260,7 +265,7 @@ class ClientConnection(HttpToolsProtocol):
             self._deadline.due_in(self.limits.body_idle_s)
             return
         start, *body = self._unparsed
-        self._held, self._unparsed, self._stage = None, [], Stage.BETWEEN
+        self._held, self._unparsed, self._stage = None, [], _BETWEEN
         if self._missing == 0 and cycle.keep_alive and not self.transport.is_closing():
             cycle.more_body = False
             if self._begin_in_lane(lane, head, b"".join(body), cycle):
@@ -323,17 +328,17 @@ class ClientConnection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._is_upgrading = False
-            self._stage = Stage.BETWEEN
+            self._stage = _BETWEEN
             self.parser = httptools.HttpRequestParser(self)
             self._feed(without_upgrade(self._method, self.url, self.headers) + data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             self._refuse(self._refusal or plain(400, "bad_request", "This is not a request in HTTP/1.1."))
             return
-        if self._stage is Stage.BETWEEN:
+        if self._stage is _BETWEEN:
             return
-        if self._stage is Stage.BODY:
-            if stage is Stage.BODY and heads == self._heads:
+        if self._stage is _BODY:
+            if stage is _BODY and heads == self._heads:
                 self._wire_size += len(data)
                 if self._wire_size > self.limits.head_bytes + FRAMING_RATIO * self._body_size:
                     self._refuse(plain(400, "bad_request", "The body's framing is larger than the body."))
@@ -349,7 +354,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a new head."""
-        self._stage = Stage.HEAD
+        self._stage = _HEAD
         self._heads += 1
         self._head_size = self._wire_size = self._body_size = 0
         self.url = b""
@@ -368,7 +373,7 @@ class ClientConnection(HttpToolsProtocol):
         self._head_size += len(name) + len(value) + 4
         if self._head_size > self.limits.head_bytes:
             raise self._refusal_error(self._too_large())
-        if self._stage is not Stage.HEAD:
+        if self._stage is not _HEAD:
             return
         name = name.lower()
         if name == b"transfer-encoding":
@@ -400,7 +405,7 @@ class ClientConnection(HttpToolsProtocol):
             self._is_upgrading = True
             self._method = method
             return
-        self._stage = Stage.BODY
+        self._stage = _BODY
         path = raw_path.decode("ascii")
         scope: Scope = {
             "type": "http",
@@ -445,7 +450,7 @@ class ClientConnection(HttpToolsProtocol):
         """The request is complete: from here on the client may wait as long as the answer takes."""
         if self._is_upgrading:
             return
-        self._stage = Stage.BETWEEN
+        self._stage = _BETWEEN
         self._deadline.lift()
         self.flow.resume_reading()  # or a disconnect would go unnoticed
         if self._newest is not None:
@@ -470,7 +475,7 @@ class ClientConnection(HttpToolsProtocol):
             self.transport.close()
         elif self._waiting:
             self._start(self._waiting.pop())
-        elif self._stage is Stage.BETWEEN:
+        elif self._stage is _BETWEEN:
             self._deadline.due_in(self.limits.keep_alive_s)
             if self._ahead:
                 data, self._ahead = bytes(self._ahead), bytearray()
@@ -511,7 +516,7 @@ class ClientConnection(HttpToolsProtocol):
         """Ignore further input; answer now, or after the complete requests before this one."""
         self._ignores_input = True
         unfinished = self._unfinished()
-        if self._stage is Stage.BODY and unfinished and unfinished[-1].more_body:
+        if self._stage is _BODY and unfinished and unfinished[-1].more_body:
             broken = unfinished.pop()
             if broken is self._running:
                 self._running = None
@@ -552,9 +557,9 @@ class ClientConnection(HttpToolsProtocol):
             return
         if self._ignores_input:
             self.transport.abort()
-        elif self._stage is Stage.BETWEEN:
+        elif self._stage is _BETWEEN:
             self.transport.close()
-        elif self._stage is Stage.BODY and self.flow.read_paused:
+        elif self._stage is _BODY and self.flow.read_paused:
             self._deadline.due_in(self.limits.body_idle_s)  # it is us who do not read
         else:
             self._refuse(plain(408, "request_timeout", "The request came too slowly."))
@@ -565,7 +570,7 @@ def _length(cycle: RequestCycle) -> int:
     return int(dict(cycle.scope["headers"])[b"content-length"])
 
 
-_OFFERS = frozenset({b"upgrade", b"http2-settings"})
+_OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
 def without_upgrade(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -3,8 +3,9 @@
 import asyncio
 import math
 from collections.abc import Callable
+from typing import Final
 
-SLACK_S = 0.005
+SLACK_S: Final = 0.005
 """A timer that fires late by so little is not worth setting anew."""
 
 

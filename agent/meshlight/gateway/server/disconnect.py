@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
-DISCONNECT = "meshlight.disconnect"
+DISCONNECT: Final = "meshlight.disconnect"
 """The key in `scope["extensions"]` of a request's `DisconnectListeners`."""
 
 log = logging.getLogger(__name__)

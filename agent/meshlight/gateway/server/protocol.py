@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Final
 
 import httptools
 
-HIGH_WATER_LIMIT = 65_536
+HIGH_WATER_LIMIT: Final = 65_536
 """Bytes of a request's body that wait for the application before no more are read."""
 
 Address = tuple[str, int | None]

@@ -4,31 +4,31 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshlight.gateway.errors import unexpected
 from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 from meshlight.gateway.server.protocol import HIGH_WATER_LIMIT, FlowControl
 
-OFFER = "meshlight.offer"
+OFFER: Final = "meshlight.offer"
 """The key in `scope["extensions"]` of a request's `RequestCycle.offer`."""
-_BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
-_PLAIN = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
+_BAD_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
+_PLAIN: Final = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 """What a head may hold beside the ends of its lines."""
-_REMEMBERED_MAX = 1_024
+_REMEMBERED_MAX: Final = 1_024
 _names: dict[bytes, bytes] = {}
 """Header name → as it is sent, empty for those that are never sent. Nearly always the same few."""
-_STATUS_LINES = {
+_STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-_JOINED_BYTES = 65_536
+_JOINED_BYTES: Final = 65_536
 """Up to here one copy is cheaper than one more system call."""
-CORS_HEADERS = "meshlight.cors_headers"
+CORS_HEADERS: Final = "meshlight.cors_headers"
 """The key, in the start of an answer, of the headers by which the guard lets a page of another origin read it."""
-_BODILESS = frozenset({204, 304})
-_OVER: Scope = {}
+_BODILESS: Final = frozenset({204, 304})
+_OVER: Final[Scope] = {}
 """The scope of a request that is over."""
-_INVALID = "A response header holds a character that no header may hold."
+_INVALID: Final = "A response header holds a character that no header may hold."
 
 
 Headers = Iterable[tuple[bytes, bytes]]
