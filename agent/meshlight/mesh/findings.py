@@ -38,6 +38,7 @@ from meshlight.domain.snapshot import Node
 from meshlight.http_client.address import ring_of
 from meshlight.mesh.backend_admin import server_key
 from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.symptoms import Symptoms
 from meshlight.mesh.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -193,8 +194,8 @@ class _Route:
             self.marks.popleft()
 
 
-class Findings:
-    """The collector of `Symptoms` and more; for the event loop's thread.
+class Findings(Symptoms):
+    """The collector; for the event loop's thread.
 
     `slow` returns the routes that are slower than usual, `wall` Unix time. `on_change` is called when the number of
     findings, or what makes requests suffer, is another than before.

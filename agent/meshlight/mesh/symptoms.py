@@ -1,10 +1,8 @@
 """Who is told of single requests that go wrong."""
 
-from typing import Protocol
 
-
-class Symptoms(Protocol):
-    """Is told of what goes wrong with single requests."""
+class Symptoms:
+    """Is told of what goes wrong with single requests; this one ignores it."""
 
     def failed(self, backend: str, model: str) -> None:
         """Note an answer of 5xx, one that broke off, or none in time."""
@@ -14,16 +12,3 @@ class Symptoms(Protocol):
 
     def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
         """Note how many tokens a backend counted in the prompt of a request."""
-
-
-class NoSymptoms:
-    """Ignores what goes wrong: nobody wants to know."""
-
-    def failed(self, backend: str, model: str) -> None:
-        """Ignore it."""
-
-    def left(self, backend: str, model: str, after_s: float) -> None:
-        """Ignore it."""
-
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
-        """Ignore it."""

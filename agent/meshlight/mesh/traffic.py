@@ -12,7 +12,7 @@ from meshlight.domain.events import RouteTraffic
 from meshlight.domain.median import median
 from meshlight.domain.routing import load_key
 from meshlight.mesh.decisions import Decisions
-from meshlight.mesh.symptoms import NoSymptoms, Symptoms
+from meshlight.mesh.symptoms import Symptoms
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
@@ -192,7 +192,7 @@ class Traffic:
         self.touches = 0
         """How often something of a route has changed on which the choice depends."""
         self._touched: deque[str] = deque(maxlen=NEWS_KEPT)
-        self.symptoms: Symptoms = NoSymptoms()
+        self.symptoms = Symptoms()
         self.decisions = Decisions(clock)
         self._on_activity = on_activity
         self._on_end = on_end or {}

@@ -27,6 +27,7 @@ from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.inference.lane import HEADS_MAX, Lane
 from meshlight.gateway.server.limits import Limits
 from meshlight.http_client.connector import Resolver
+from meshlight.mesh.symptoms import Symptoms
 from servers.byte_server import chunk
 
 pytestmark = pytest.mark.lane
@@ -918,17 +919,11 @@ async def test_a_backend_that_refuses_connections_is_left_for_another_one(lane: 
         assert numbers(gateway) == (lane, lane)
 
 
-class Faulty:
-    """Symptoms that fail, as nothing of ours should."""
+class Faulty(Symptoms):
+    """Fails, as nothing of ours should."""
 
-    def failed(self, backend: str, model: str) -> None:
-        raise ValueError(backend, model)
-
-    def left(self, backend: str, model: str, after_s: float) -> None:
-        raise ValueError(backend, model, after_s)
-
-    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
-        raise ValueError(backend, model, body, counted)
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:  # noqa: ARG002 - Symptoms'
+        raise ValueError
 
 
 async def test_a_fault_of_ours_frees_the_route(gateway: LocalGateway, client: Client) -> None:

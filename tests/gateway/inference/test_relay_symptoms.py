@@ -10,11 +10,12 @@ from gateway.rig import Rig
 from meshlight.domain.errors import MeshlightError
 from meshlight.gateway.inference.context_guard import LEARNED_FROM
 from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.mesh.symptoms import Symptoms
 from meshlight.simulator.engine import SimulatedEngine
 
 
-class Recorded:
-    """Symptoms that record what they are told."""
+class Recorded(Symptoms):
+    """Records what it is told."""
 
     def __init__(self) -> None:
         self.failures: list[tuple[str, str]] = []
