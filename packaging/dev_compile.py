@@ -36,7 +36,7 @@ SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
 _making = threading.Lock()
 MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
-CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables"
+CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
 """Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
 CHECK = ROOT / "packaging" / "check_compiled.py"
 ASKED = """\

@@ -24,14 +24,38 @@ _ODD: Final = frozenset({b"transfer-encoding", b"connection", b"proxy-connection
 _OPEN: Final = (b"connection", b"keep-alive")
 
 
+class HeadShape:
+    """What a head has before and after the length of its body."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, known_as: bytes) -> None:
+        """`known_as` is the head as `without_length` returns it."""
+        begins = known_as.find(_LENGTH) + len(_LENGTH)
+        self._before = known_as[:begins]
+        self._after = known_as[begins:]
+
+    def length(self, data: bytes, end: int) -> int:
+        """Return the length of the body if `data` begins with such a head, up to `end`; else a negative number."""
+        before, after = self._before, self._after
+        begins, ends = len(before), end - len(after)
+        if not 0 < ends - begins <= _DIGITS_MAX:
+            return -1
+        if not data.startswith(before) or not data.startswith(after, ends):
+            return -1
+        digits = data[begins:ends]
+        return -1 if not digits.isdigit() or digits[0] == _ZERO else int(digits)
+
+
 class KnownHead:
     """The head of an answer with status 200, whose body has a known length."""
 
-    __slots__ = ("_headers", "_place", "made")
+    __slots__ = ("_headers", "_place", "made", "shape")
 
-    def __init__(self, headers: Sequence[tuple[bytes, bytes]], place: int) -> None:
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]], place: int, shape: HeadShape) -> None:
         self._headers = list(headers)
         self._place = place
+        self.shape = shape
         self.made: dict[str, object] = {}
         """What readers have made of it, by what they use it for."""
 
@@ -45,16 +69,21 @@ class KnownHead:
 class KnownHeads:
     """The heads of one backend."""
 
-    __slots__ = ("_heads", "_left", "_seen")
+    __slots__ = ("_heads", "_last", "_left", "_seen")
 
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead] = {}
+        self._last: KnownHead | None = None
+        """The one that came last, which mostly comes again."""
         self._left = _TRIES
         self._seen = 0
 
     def find(self, data: bytes) -> tuple[KnownHead, int, int] | None:
         """Return the known head that `data` begins with, where its last line ends, and the length of the body."""
         end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        last = self._last
+        if last is not None and (length := last.shape.length(data, end)) > 0:
+            return last, end, length
         found = without_length(data, end)
         if found is None:
             return None
@@ -62,6 +91,7 @@ class KnownHeads:
         if head is None:
             return None
         self._left = _TRIES
+        self._last = head
         return head, end, found[1]
 
     def learn(self, data: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -82,7 +112,7 @@ class KnownHeads:
         if len(self._heads) >= _HEADS_MAX:
             self._heads.clear()
         place = [name for name, _ in headers].index(b"content-length")
-        self._heads[found[0]] = KnownHead(headers, place)
+        self._heads[found[0]] = KnownHead(headers, place, HeadShape(found[0]))
 
 
 def without_length(data: bytes, end: int) -> tuple[bytes, int] | None:

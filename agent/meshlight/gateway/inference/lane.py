@@ -30,6 +30,7 @@ from meshlight.gateway.inference.attempt import (
     demand_of,
 )
 from meshlight.gateway.inference.begun import Begun
+from meshlight.gateway.inference.choice import Choice
 from meshlight.gateway.inference.headers import is_page, request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Relay
@@ -59,7 +60,7 @@ from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
-from meshlight.http_client.known_heads import HEAD_BYTES, is_read_as, without_length
+from meshlight.http_client.known_heads import HEAD_BYTES, HeadShape, is_read_as, without_length
 from meshlight.http_client.reply import Headers
 from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
@@ -156,11 +157,14 @@ class KnownHead:
         "routes",
         "scope",
         "settings",
+        "shape",
         "shows_key",
         "visited",
     )
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
+        self.shape: HeadShape | None = None
+        """None for one that is not remembered."""
         self.scope = scope
         self.operation = operation
         self.needs_look = operation in OLLAMA_OPERATIONS
@@ -221,6 +225,8 @@ class Lane:
         self.inference = inference
         self.relay = relay
         self._settings = settings
+        self._last: KnownHead | None = None
+        """The one that came last, which mostly comes again."""
         self.heads: dict[bytes, KnownHead] = {}
         """The heads that were read before, by their bytes without the length of the body."""
         self._routes = 0
@@ -235,14 +241,23 @@ class Lane:
     def forget_heads(self) -> None:
         """Have the guard look at every head again: another key opens the service now."""
         self.heads.clear()
+        self._last = None
 
     def find(self, data: bytes, end: int) -> KnownHead | None:
         """Return the head that `data` begins with, if it is known and the rest is its whole body."""
+        last = self._last
+        if last is not None and last.shape is not None and last.settings is self._settings():
+            length = last.shape.length(data, end)
+            if length > 0:
+                return last if len(data) == end + 4 + length else None
         found = without_length(data, end)
         if found is None or len(data) != end + 4 + found[1]:
             return None
         head = self.heads.get(found[0])
-        return head if head is not None and self._admits(found[0], head) else None
+        if head is None or not self._admits(found[0], head):
+            return None
+        self._last = head
+        return head
 
     def find_begun(self, data: bytes, end: int) -> tuple[KnownHead, int] | None:
         """Return the head that `data` begins with, if it is known, and how much of a small body is still to come."""
@@ -262,6 +277,7 @@ class Lane:
         shows_key = self._guard.admits(head.scope, settings)
         if shows_key is None:
             del self.heads[known_as]
+            self._last = None
             return False
         head.settings, head.shows_key = settings, shows_key
         return True
@@ -284,7 +300,8 @@ class Lane:
         if found is None or not _is_read_as(data[:end], scope) or not _UNIQUE.isdisjoint(dict(head.headers)):
             return head
         if len(self.heads) >= HEADS_MAX:
-            self.heads.clear()
+            self.forget_heads()
+        head.shape = HeadShape(found[0])
         return self.heads.setdefault(found[0], head)
 
     def begin(self, head: KnownHead, body: bytes, cycle: RequestCycle, connection: LaneConnection) -> bool:
@@ -310,7 +327,7 @@ class Lane:
             found = relay.at_once(inbound)
             if found is None:
                 return False
-            score = found if isinstance(found, RouteScore) else found.score
+            score = found.score if isinstance(found, Choice) else found
             route = head.routes.get(score.backend)
             if route is None or route.score is not score or route.version != route.link.version:
                 route = self._route(head, score, inbound)

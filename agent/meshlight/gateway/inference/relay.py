@@ -181,7 +181,7 @@ class Relay:
         found = self._chooser.at_once(inbound, self._turn + 1)
         if found is None:
             return None
-        score = found if isinstance(found, RouteScore) else found.score
+        score = found.score if isinstance(found, Choice) else found
         if (
             score.facts.slots is not None
             and self._queue is not None
@@ -216,9 +216,9 @@ class Relay:
         now = self._clock()
         self._count(inbound, now)
         self._turn += 1
-        if isinstance(found, RouteScore):
-            return self._reserve(inbound, found, None, link, now)
-        return self._reserve(inbound, found.score, found, link, now)
+        if isinstance(found, Choice):
+            return self._reserve(inbound, found.score, found, link, now)
+        return self._reserve(inbound, found, None, link, now)
 
     def leaves(self, trial: RouteTrial) -> tuple[str, str] | None:
         """Return the backend and place that a trial may leave when they fall; None if it has to wait."""

@@ -197,7 +197,7 @@ class RouteChooser:
         if known is None:
             return None
         found = known.route
-        if isinstance(found, RouteScore):
+        if not isinstance(found, Plan):
             return found
         if len(found.scores) == 1:
             return found.scores[0]
