@@ -461,13 +461,17 @@ class LaneRequest:
         self._trial = trial
         if upstream is not None:
             self._upstream = upstream
-        self._cycle.on_leave = self._go_on
+        self._own_cycle().on_leave = self._go_on
         self._timers = timers = self._relay.timers or self._relay.first_timers()
         self._since = now = timers.loop.time()
         timers.add(self, now)
 
     def _to_client(self, headers: Headers, extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         return to_client(headers, extra)
+
+    def _own_cycle(self) -> RequestCycle:
+        """Return the request's own cycle, whatever its answer is passed through."""
+        return self._cycle.cycle if isinstance(self._cycle, NamedCycle) else self._cycle
 
     @property
     def leaves(self) -> tuple[str, str] | None:
@@ -690,7 +694,7 @@ class LaneRequest:
         if self._response is not None:
             self._response.abort()
         self._relay.end(self._trial, "failed")
-        cycle = self._cycle.cycle if isinstance(self._cycle, NamedCycle) else self._cycle
+        cycle = self._own_cycle()
         self._connection.carry_on(cycle, partial(self._lane.inference.fail, error))
 
     def _stop(self) -> None:
@@ -699,7 +703,7 @@ class LaneRequest:
         self._timers.waits.pop(self, None)
         if self._response is not None:
             self._response.on_arrival = self._response.on_chunk = None
-        self._cycle.on_leave = None
+        self._own_cycle().on_leave = None
         if self._silence is not None:
             self._silence.end()
             self._silence = None

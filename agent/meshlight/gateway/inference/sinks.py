@@ -5,7 +5,6 @@
 `RecordingSink` stores an answer so that a later request can continue from it.
 """
 
-from collections.abc import Callable
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -170,15 +169,6 @@ class NamedCycle:
     def has_room(self) -> bool:
         """Whether what is sent now leaves at once."""
         return self.cycle.has_room
-
-    @property
-    def on_leave(self) -> Callable[[], None] | None:
-        """What is called when the client has left."""
-        return self.cycle.on_leave
-
-    @on_leave.setter
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        self.cycle.on_leave = call
 
     def start(self, status: int, headers: Headers) -> bytes:
         """Send the head, and return it; the first piece of the body may be held."""

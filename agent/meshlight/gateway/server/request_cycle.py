@@ -4,11 +4,14 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from meshlight.gateway.errors import unexpected
 from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 from meshlight.gateway.server.protocol import HIGH_WATER_LIMIT, FlowControl
+
+if TYPE_CHECKING:
+    from meshlight.gateway.server.client_connection import ClientConnection
 
 OFFER: Final = "meshlight.offer"
 """The key in `scope["extensions"]` of a request's `RequestCycle.offer`."""
@@ -34,19 +37,6 @@ _INVALID: Final = "A response header holds a character that no header may hold."
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Connection(Protocol):
-    """What a request cycle needs of its connection."""
-
-    flow: FlowControl
-    transport: asyncio.Transport
-
-    def completed(self, cycle: "RequestCycle") -> None:
-        """The answer is complete."""
-
-    def aborted(self, cycle: "RequestCycle") -> None:
-        """The answer will never be complete."""
-
-
 class RequestCycle:
     """A request being answered. Head and body leave in one write where both are known."""
 
@@ -70,7 +60,7 @@ class RequestCycle:
     )
 
     def __init__(
-        self, scope: Scope, connection: Connection, *, keep_alive: bool, expects_continue: bool
+        self, scope: Scope, connection: "ClientConnection", *, keep_alive: bool, expects_continue: bool
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
