@@ -38,9 +38,12 @@ MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
 CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
 """Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
+PARTIAL = "partial-"
+LONGEST_S = 3_600.0
+"""What is older and not finished was left by a run that was killed."""
 CHECK = ROOT / "packaging" / "check_compiled.py"
 ASKED = """\
-import json, os, platform, sys, sysconfig
+import json, os, sys, sysconfig
 say = sysconfig.get_config_var
 print(json.dumps({
     "implementation": sys.implementation.name,
@@ -206,18 +209,28 @@ def _make(python: Interpreter, folder: Path) -> None:
     print(f"Compiling {len(modules())} modules for Python {python.version} (a minute or two) …")
     started = time.monotonic()
     COMPILED.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=COMPILED))
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=COMPILED))
     try:
         with zipfile.ZipFile(wheel(python, partial)) as archive:
             archive.extractall(partial)
         check(python.path, dev_venv.environment(VENV, {"PYTHONPATH": str(partial)}))
-        for other in COMPILED.iterdir():
-            if not other.name.startswith("partial-"):
-                shutil.rmtree(other)
-        partial.replace(folder)
+        put(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     print(f"Compiled in {time.monotonic() - started:.0f} s.")
+
+
+def put(partial: Path, folder: Path) -> None:
+    """Make a finished folder the only one beside it, but for those that are being made now.
+
+    One that another run has finished meanwhile stays: it is the same, and may be in use.
+    """
+    for other in folder.parent.iterdir():
+        age_s = time.time() - other.stat().st_mtime
+        if other not in {partial, folder} and (not other.name.startswith(PARTIAL) or age_s > LONGEST_S):
+            shutil.rmtree(other, ignore_errors=True)
+    if not folder.is_dir():
+        partial.replace(folder)
 
 
 def fault(python: Interpreter) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -85,6 +86,17 @@ def test_pypi_s_wheels_are_compiled_as_ours() -> None:
     assert dev_compile.HOOK.items() <= theirs.items()
     assert theirs["CFLAGS"] == dev_compile.CFLAGS
     assert (ROOT / theirs["PIP_CONSTRAINT"]) == dev_venv.CONSTRAINTS
+
+
+def test_a_compiled_tree_takes_the_place_of_older_ones_and_of_what_was_left(tmp_path: Path) -> None:
+    for name in ("older", "partial-left", "partial-running", "partial-mine", "partial-second"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / "partial-left", (0, 0))
+    dev_compile.put(tmp_path / "partial-mine", tmp_path / "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "partial-running", "partial-second"}
+    (tmp_path / "new" / "in-use").touch()
+    dev_compile.put(tmp_path / "partial-second", tmp_path / "new")
+    assert (tmp_path / "new" / "in-use").exists(), "what another run has finished meanwhile stays"
 
 
 def test_what_compiled_modules_import_is_known_to_those_who_cannot_read_it() -> None:

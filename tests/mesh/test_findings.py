@@ -260,6 +260,7 @@ async def test_at_rest_this_machine_is_looked_at_seldom() -> None:
         return len(machine.asked) - before
 
     watched.findings.start()
+    assert await looks(1) == 1, "there is a new backend"
     assert await looks(2 * AT_REST) == 2
     watched.mesh.traffic.start()
     assert await looks(3) == 3
@@ -267,6 +268,10 @@ async def test_at_rest_this_machine_is_looked_at_seldom() -> None:
     assert await looks(AT_REST - 1) == 0
     await watched.found()
     assert await looks(AT_REST - 1) == 0
+    assert {finding.kind for finding in watched.findings.found} == {"bypass", "disk"}
+    watched.mesh.registry.remove("study")
+    await looks(1)
+    assert watched.findings.found == (), "nothing is told of one that is removed"
     await watched.findings.close()
 
 

@@ -183,8 +183,8 @@ class Connector:
                 )
         except OSError as error:  # among them TimeoutError and ssl.SSLError
             raise explain(error, where, is_tls=tls is not None, limit_s=limit_s) from error
-        own = transport.get_extra_info("sockname")
-        if own[1] == address.port and own == transport.get_extra_info("peername"):
+        own = transport.get_extra_info("sockname")  # None where the server has hung up already
+        if own is not None and own[1] == address.port and own == transport.get_extra_info("peername"):
             # Nobody listens, and the system chose the same port for our end: the connection is to itself.
             connection.abort()
             raise ConnectError("refused", f"Connection refused at {where}.")

@@ -402,6 +402,8 @@ class Findings(Symptoms):
                 route.cold_since = now
 
     def _on_registry(self, change: Change) -> None:
+        if change.removed or change.shape:  # what was seen is of other backends
+            self._since_machine = AT_REST
         nodes = self._registry.snapshot.nodes
         for backend in change.removed:
             self._loaded.pop(backend, None)

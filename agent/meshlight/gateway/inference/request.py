@@ -168,21 +168,7 @@ class InferenceRequest:
     What is sent to a backend is what is stored here: `content_type` says how the body was read. It never changes.
     """
 
-    __slots__ = (
-        "body",
-        "content_type",
-        "guest",
-        "head",
-        "headers",
-        "keep_alive_s",
-        "kept_ids",
-        "named",
-        "operation",
-        "size",
-        "stored",
-        "target",
-        "visited",
-    )
+    __slots__ = _FIELDS
 
     def __init__(  # noqa: PLR0913 - a record, whose fields are given by name
         self,

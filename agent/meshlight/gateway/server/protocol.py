@@ -124,19 +124,20 @@ class HttpToolsProtocol(asyncio.Protocol, ABC):
 
 
 def get_local_addr(transport: asyncio.Transport) -> Address | None:
-    """Return the address to which the client has connected; None where it has none."""
-    sock = transport.get_extra_info("socket")
-    return None if sock is None else _address(sock.getsockname())
+    """Return the address to which the client has connected; None where it has none, or has left already."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    try:
+        return None if sock is None else _address(sock.getsockname())
+    except OSError:
+        return None
 
 
 def get_remote_addr(transport: asyncio.Transport) -> Address | None:
-    """Return the client's address; None where it has none, as at the end of a Unix socket."""
+    """Return the client's address; None as above, and at the end of a Unix socket."""
     sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is None:
-        return None
     try:
-        name = sock.getpeername()
-    except OSError:  # it has left already
+        name = None if sock is None else sock.getpeername()
+    except OSError:
         return None
     return _address(name) if isinstance(name, tuple) else None
 
