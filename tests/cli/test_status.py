@@ -17,7 +17,7 @@ from meshlight.domain.api_types import (
 )
 from meshlight.domain.backend import Ring
 from meshlight.domain.events import IncidentEvent, RefreshEvent
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 from meshlight.domain.snapshot import Light
 
 Type = Callable[..., Any]

@@ -58,6 +58,7 @@ def test_a_compiled_module_means_what_it_says(module: str) -> None:
         ("class A:\n  __slots__ = ('x', '__weakref__')", "A: __weakref__ has no effect"),
         ("class A:\n  odd = 1", "A.odd is no ClassVar"),
         ("class A:\n  odd: int = 1", "A.odd is no ClassVar"),
+        ("@runtime_checkable\nclass A(Protocol): pass", "A: @runtime_checkable finds no protocol"),
     ],
 )
 def test_what_would_change_is_found(source: str, fault: str) -> None:
@@ -109,6 +110,8 @@ def faults(source: str) -> Iterator[str]:
         if not isinstance(kind, ast.ClassDef):
             continue
         yield from (f"{kind.name}: {keyword.arg}= is dropped" for keyword in kind.keywords)
+        if "runtime_checkable" in map(ast.unparse, kind.decorator_list):
+            yield f"{kind.name}: @runtime_checkable finds no protocol"
         if not any(ast.unparse(base).endswith(("Enum", "Flag")) for base in kind.bases):
             for part in kind.body:
                 yield from _attribute_faults(kind.name, part)

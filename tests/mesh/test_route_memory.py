@@ -10,7 +10,8 @@ from meshlight.domain.account_limits import Limit
 from meshlight.domain.backend import OK, Kind, ModelDetail
 from meshlight.domain.choice import NO_PROMPT, Prompt
 from meshlight.domain.health import Health
-from meshlight.domain.routing import Ranking, RouteScore, rank
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Policy, Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 from meshlight.mesh.route_memory import (

@@ -10,7 +10,8 @@ from meshlight.domain.backend import OK, Backend, ModelDetail
 from meshlight.domain.choice import Prompt, fits, may_begin
 from meshlight.domain.fair_queue import Route, SlotQueues, Waiter
 from meshlight.domain.health import Health
-from meshlight.domain.routing import RouteScore, rank
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import rank
 from meshlight.domain.rules import Policy, Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 from meshlight.mesh.conversations import Conversations

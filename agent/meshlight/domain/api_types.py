@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Ring, Source
 from meshlight.domain.health import Health, State
 from meshlight.domain.precedence import offered
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Light, Node, Snapshot, light
 

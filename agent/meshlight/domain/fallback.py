@@ -44,7 +44,7 @@ def with_fallback(
         found = rank_one(other)
         if is_usable(found):
             why = why_not(ranking)
-            scores = tuple(replace(score, fallback=why) for score in found.scores)
+            scores = tuple(score.changed(fallback=why) for score in found.scores)
             return replace(found, asked=ranking.asked, scores=scores)
     return ranking
 

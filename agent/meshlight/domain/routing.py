@@ -5,9 +5,9 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Protocol, get_args
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail, Ring
@@ -26,10 +26,10 @@ from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
+from meshlight.domain.route_score import RouteScore, Tier
 from meshlight.domain.rules import Policy, Rule, is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 
-Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 """Best first."""
 _NO_DETAIL: Final = ModelDetail()
@@ -54,21 +54,6 @@ class RouteKnowledge(Protocol):
         self, routes: Sequence[tuple[RouteFacts, Node, str]], model: str, prompt: Prompt
     ) -> None:
         """Complete what is known of the routes of a model, each with its node and place, for a request."""
-
-
-class RouteScore(Struct, frozen=True, kw_only=True):
-    """The tier of one route (a backend, a place behind it, a model), and why."""
-
-    backend: str
-    model: str
-    tier: Tier
-    why: str
-    place: str = ""
-    """The service behind the backend; empty for the backend itself."""
-    facts: RouteFacts = field(default_factory=RouteFacts)
-    """What is known of it, beside its health."""
-    fallback: str = ""
-    """Why this model answers instead of the one that was requested; empty where it is that one."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
@@ -275,7 +260,7 @@ def _why_best(
 
 def _with_reasons(ranking: Ranking, reasons: Mapping[int, str]) -> Ranking:
     scores = tuple(
-        replace(score, why=why) if (why := reasons.get(id(score), score.why)) != score.why else score
+        score.changed(why=why) if (why := reasons.get(id(score), score.why)) != score.why else score
         for score in ranking.scores
     )
     return replace(ranking, scores=scores)

@@ -9,13 +9,14 @@ a stream that come one by one, where the reader takes them as they are.
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
-from meshlight.http_client.known_heads import KnownHeads
+from meshlight.http_client.known_heads import END, KnownHeads
 from meshlight.http_client.response import HIGH_WATER, Response
 
 HEAD_MAX: Final = 64 * 1024
@@ -53,20 +54,24 @@ class ConnectionOwner(Protocol):
         """The connection is closed."""
 
 
-class Waiter(Protocol):
-    """Who waits for a response: a future, or what would rather be called at once."""
+class ResponseListener(ABC):
+    """Who is told of a response at once, and never leaves before."""
 
+    @abstractmethod
     def set_result(self, response: Response, /) -> None:
         """The response's head has arrived."""
 
+    @abstractmethod
     def set_exception(self, error: UpstreamError, /) -> None:
         """There will be none."""
 
+    @abstractmethod
     def done(self) -> bool:
         """Whether nobody waits any more."""
 
-    def cancelled(self) -> bool:
-        """Whether the response is not wanted any more."""
+
+Waiter = ResponseListener | asyncio.Future[Response]
+"""Who waits for a response."""
 
 
 class Connection(asyncio.Protocol):
@@ -84,6 +89,7 @@ class Connection(asyncio.Protocol):
         "_is_chunked",
         "_is_complete",
         "_is_paused",
+        "_known",
         "_left",
         "_may_reuse",
         "_owner",
@@ -110,6 +116,7 @@ class Connection(asyncio.Protocol):
         self.is_usable = True
         """False once either side has given it up."""
         self._owner = owner
+        self._known = owner.heads
         self._peer_name = peer_name
         self._parser: Any = HttpResponseParser(self)
         self._waiter: Waiter | None = None
@@ -220,10 +227,9 @@ class Connection(asyncio.Protocol):
             self._waiter = None
             if not self.is_reused:
                 self._owner.answered(self)
-            if waiter.cancelled():
+            if not _deliver(response, waiter):
                 self.abort()
                 return
-            waiter.set_result(response)
         if error is not None:
             self._fail(error)
         elif self._is_complete:
@@ -328,17 +334,17 @@ class Connection(asyncio.Protocol):
                 return self._parse(data)
             self._read_body(response, data)
             return None
-        found = None if self._bodiless else self._owner.heads.find(data)
+        found = None if self._bodiless else self._known.find(data)
         if found is None:
             error = self._parse(data)
             response = self._response
             if error is None and response is not None:
                 if not self._bodiless:
-                    self._owner.heads.learn(data, response.headers)
+                    self._known.learn(data, response.headers)
                 if self._is_chunked and not self._is_complete:
-                    self._at_chunk = _whole_chunks(data, data.find(b"\r\n\r\n") + 4)[1] == len(data)
+                    self._at_chunk = _whole_chunks(data, data.find(END) + len(END))[1] == len(data)
             return error
-        head, end, length = found
+        head, start, length = found
         self._response = response = Response(
             self,
             200,
@@ -351,7 +357,7 @@ class Connection(asyncio.Protocol):
         )
         self._framed = True
         self._left = length
-        self._read_body(response, data[end + 4 :])
+        self._read_body(response, data[start:])
         return None
 
     def _read_body(self, response: Response, data: bytes) -> None:
@@ -446,6 +452,17 @@ class Connection(asyncio.Protocol):
         if self._response is not None:
             return "in the middle of an answer"
         return "in the middle of an answer's head" if self._fed else "without an answer"
+
+
+def _deliver(response: Response, waiter: Waiter) -> bool:
+    """Give a response to whoever waits for it; False if nobody does any more."""
+    if isinstance(waiter, ResponseListener):
+        waiter.set_result(response)
+        return True
+    if waiter.cancelled():
+        return False
+    waiter.set_result(response)
+    return True
 
 
 def _whole_chunks(data: bytes, start: int) -> tuple[list[bytes], int]:

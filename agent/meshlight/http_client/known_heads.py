@@ -7,6 +7,8 @@ by the parser, and stands in the usual form: one header a line, and nothing abou
 from collections.abc import Sequence
 from typing import Final
 
+from meshlight.http_client.digits import number_at
+
 HEAD_BYTES: Final = 4_096
 """A longer head is not remembered."""
 _HEADS_MAX: Final = 64
@@ -17,6 +19,8 @@ _LENGTH: Final = b"ength: "
 """What stands before the length of a body, in whatever case its name begins."""
 _LENGTH_LINE: Final = b"\r\ncontent-length: "
 _DIGITS_MAX: Final = 6
+END: Final = b"\r\n\r\n"
+"""The end of a head."""
 _ZERO: Final = ord("0")
 _STATUS: Final = b"HTTP/1.1 200 "
 _ODD: Final = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"trailer", b"upgrade"})
@@ -33,18 +37,18 @@ class HeadShape:
         """`known_as` is the head as `without_length` returns it."""
         begins = known_as.find(_LENGTH) + len(_LENGTH)
         self._before = known_as[:begins]
-        self._after = known_as[begins:]
+        self._after = known_as[begins:] + END
 
-    def length(self, data: bytes, end: int) -> int:
-        """Return the length of the body if `data` begins with such a head, up to `end`; else a negative number."""
-        before, after = self._before, self._after
-        begins, ends = len(before), end - len(after)
-        if not 0 < ends - begins <= _DIGITS_MAX:
-            return -1
-        if not data.startswith(before) or not data.startswith(after, ends):
-            return -1
-        digits = data[begins:ends]
-        return -1 if not digits.isdigit() or digits[0] == _ZERO else int(digits)
+    def body(self, data: bytes) -> tuple[int, int]:
+        """Return where the body begins if `data` begins with such a head, and its length; else two zeros."""
+        begins = len(self._before)
+        if not data.startswith(self._before):
+            return 0, 0
+        length, ends = number_at(data, begins, _DIGITS_MAX)
+        start = ends + len(self._after)
+        if not length or data[ends:start] != self._after or data[begins] == _ZERO:
+            return 0, 0
+        return start, length
 
 
 class KnownHead:
@@ -79,11 +83,13 @@ class KnownHeads:
         self._seen = 0
 
     def find(self, data: bytes) -> tuple[KnownHead, int, int] | None:
-        """Return the known head that `data` begins with, where its last line ends, and the length of the body."""
-        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        """Return the known head that `data` begins with, where the body begins, and its length."""
         last = self._last
-        if last is not None and (length := last.shape.length(data, end)) > 0:
-            return last, end, length
+        if last is not None:
+            start, length = last.shape.body(data)
+            if start:
+                return last, start, length
+        end = data.find(END, 0, HEAD_BYTES)
         found = without_length(data, end)
         if found is None:
             return None
@@ -92,14 +98,14 @@ class KnownHeads:
             return None
         self._left = _TRIES
         self._last = head
-        return head, end, found[1]
+        return head, end + len(END), found[1]
 
     def learn(self, data: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Remember the head that `data` begins with, which the parser has read as `headers`, if it is a usual one."""
         self._seen += 1
         if self._left <= 0 and self._seen % _RARELY:
             return
-        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        end = data.find(END, 0, HEAD_BYTES)
         found = without_length(data, end)
         if found is None or not data.startswith(_STATUS):
             return

@@ -15,7 +15,8 @@ from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.choice import NO_PROMPT, STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.route_order import RouteOrder
-from meshlight.domain.routing import RouteScore, load_key
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.speed import Kept, Speeds

@@ -15,6 +15,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, KeyStorage
 from meshlight.domain.errors import ConfigError, SecretError
 from meshlight.domain.settings_views import KeyringView
+from meshlight.mesh.live_config import LiveConfig
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.node_identity import OWNER
 from meshlight.storage.secrets.store import Secrets
@@ -44,8 +45,9 @@ class FileSettingsStore:
     ) -> None:
         self._file = file
         self._secrets = secrets
-        self._config = file.last_good
-        self._ids_with_secret = _ids_with_secret(self._config)
+        self.live = LiveConfig(file.last_good)
+        """Holds `config`."""
+        self._ids_with_secret = _ids_with_secret(file.last_good)
         self._error = error
         self._on_change = on_change
         self._on_status = on_status
@@ -57,7 +59,7 @@ class FileSettingsStore:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._config
+        return self.live.config
 
     @property
     def config_file(self) -> str:
@@ -67,12 +69,12 @@ class FileSettingsStore:
     @property
     def name(self) -> str:
         """How this node calls itself: the configured name, or else the host's."""
-        return self._config.name or socket.gethostname()
+        return self.config.name or socket.gethostname()
 
     @property
     def is_discovery_on(self) -> bool:
         """Whether local engines are searched for."""
-        return self._allows_discovery and self._config.discovery.enabled
+        return self._allows_discovery and self.config.discovery.enabled
 
     def notices(self) -> tuple[str, ...]:
         """Return what is wrong with the service itself, as sentences."""
@@ -108,7 +110,7 @@ class FileSettingsStore:
     @property
     def asks_key_storage(self) -> bool:
         """Whether a key could not be stored for lack of a keyring, and the user has not chosen yet."""
-        return self._lacks_keyring and self._config.key_storage == "ask" and not self._secrets.is_file
+        return self._lacks_keyring and self.config.key_storage == "ask" and not self._secrets.is_file
 
     def lacks_keyring(self) -> None:
         """Note that there is no keyring, so that the user is asked once."""
@@ -191,11 +193,11 @@ class FileSettingsStore:
         self._apply(self._file.last_good)
 
     def _apply(self, config: Config) -> None:
-        before = (self.name, self._config.paused, self._error)
+        before = (self.name, self.config.paused, self._error)
         self._error = None
-        if config != self._config:
+        if config != self.config:
             self._secrets.switch(to_file=config.key_storage == "file")
-            self._config = config
+            self.live.config = config
             self._ids_with_secret = _ids_with_secret(config)
             self._on_change(config)
         if before != (self.name, config.paused, None):

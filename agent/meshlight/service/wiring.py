@@ -304,7 +304,7 @@ class Service:
             self._traffic,
             clock,
             self._node_id,
-            is_paused=lambda: self._settings.config.paused,
+            is_paused=self._settings.live.is_paused,
             memory=self._route_memory,
             queue=self._queue,
             calls=self._app_calls,
@@ -332,7 +332,7 @@ class Service:
                 is_key=key.matches,
                 is_app_key=app_keys.matches,
                 prove=partial(key.prove, self.instance),
-                settings=lambda: self._settings.config,
+                settings=self._settings.live.read,
                 write_link=self._open_files.write,
                 dependencies={
                     "publisher": self._publisher,
@@ -475,7 +475,7 @@ class Service:
             listener=LanServer(
                 app,
                 feed.close,
-                lane_of=GuestLanes(guests, inference, relay, lambda: self._settings.config).of,
+                lane_of=GuestLanes(guests, inference, relay, self._settings.live.read).of,
             ),
             running=guests.running,
             probe_soon=self._prober.probe_soon,

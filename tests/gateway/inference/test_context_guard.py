@@ -14,7 +14,8 @@ from meshlight.domain.backend import Kind, ModelDetail, Reason, Ring
 from meshlight.domain.choice import NO_PROMPT
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import SharingTerms
-from meshlight.domain.routing import Ranking, RouteScore, Tier
+from meshlight.domain.route_score import RouteScore, Tier
+from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node
 from meshlight.gateway.inference.context_guard import (
     ANY_SIZE,

@@ -7,7 +7,7 @@ from meshlight.backends.base import Probe
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.choice_words import ONLY_ONE
 from meshlight.domain.health import Answered
-from meshlight.domain.routing import RouteScore
+from meshlight.domain.route_score import RouteScore
 from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.choice import AFTER_FAILURE
 from meshlight.gateway.inference.route_choice import decision

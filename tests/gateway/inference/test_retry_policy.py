@@ -6,7 +6,7 @@ import pytest
 
 from fake_clock import backend
 from meshlight.domain.backend import Reason
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.request import Head, InferenceRequest
 from meshlight.gateway.inference.retry_budget import RetryBudget

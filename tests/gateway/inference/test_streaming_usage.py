@@ -21,6 +21,29 @@ def test_openais_and_anthropics_words_are_understood() -> None:
     assert read(b'{"usage": {"input_tokens": 7, "output_tokens": 3}}') == (7, 3)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b'{"prompt_tokens":7,"total_tokens":10,"completion_tokens":3}',
+        b'{"completion_tokens":3,"prompt_tokens":7,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":5}}',
+        b'{"prompt_tokens_details":{"cached_tokens":5},"prompt_tokens":7,"completion_tokens":3}',
+        b'{\n    "prompt_tokens": 7,\n    "completion_tokens" :\t3\r\n  }',
+        b'{"total_tokens":10,"input_tokens":7,"output_tokens":3}',
+        b'{"prompt_tokens":7,"output_tokens":3}',
+    ],
+)
+def test_the_counts_are_found_in_any_order(usage: bytes) -> None:
+    assert read(b'{"id":"1","usage":' + usage + b',"timings":{"prompt_n":1}}') == (7, 3)
+    assert read(b'{"usage" : ' + usage + b"}") == (7, 3)
+
+
+@pytest.mark.parametrize(
+    "usage", [b'{"prompt_tokens":"7"}', b"{}", b"null", b'{"prompt_tokens":-7}', b'"usage"', b""]
+)
+def test_what_is_no_count_is_none(usage: bytes) -> None:
+    assert read(b'{"usage":' + usage) is None
+
+
 def test_usage_before_a_megabyte_of_vectors_is_found() -> None:
     assert read(b'{"usage":{"prompt_tokens":7},"data":[' + b"0.1," * 250_000 + b"1]}") == (7, 0)
 

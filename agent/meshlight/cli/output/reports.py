@@ -24,7 +24,7 @@ from meshlight.domain.api_types import (
 )
 from meshlight.domain.backend import RING_ORDER, ModelDetail, Source
 from meshlight.domain.choice_words import seconds_text, tokens_text
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 from meshlight.domain.text import DASH, count, cut, duration, milliseconds, sanitize, wrap
 
 MODELS_SHOWN = 40

@@ -4,7 +4,8 @@ from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
 from meshlight.domain.choice import Prompt
 from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
-from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import Ranking, load_key, rank
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.context_guard import fix_for_length, without_small
 from meshlight.gateway.inference.request import check_name

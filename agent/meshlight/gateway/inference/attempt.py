@@ -17,7 +17,7 @@ from meshlight.domain.backend import Reason
 from meshlight.domain.errors import ConnectError, ReadError, Untranslatable, UpstreamError
 from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import Operation
-from meshlight.domain.routing import RouteScore
+from meshlight.domain.route_score import RouteScore
 from meshlight.gateway.inference.context_refusals import STATUSES, too_long
 from meshlight.gateway.inference.failures import (
     COMPLETE_GROUPS,

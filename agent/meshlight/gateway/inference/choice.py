@@ -3,7 +3,7 @@
 from typing import Final
 
 from meshlight.domain.choice import NO_PROMPT, Prompt
-from meshlight.domain.routing import RouteScore
+from meshlight.domain.route_score import RouteScore
 from meshlight.gateway.inference.prompt import Reading
 
 AFTER_FAILURE: Final = "the first choice failed"

@@ -22,7 +22,8 @@ from meshlight.domain.errors import ContextExceeded
 from meshlight.domain.kept_ids import ids_of_body
 from meshlight.domain.operations import Operation
 from meshlight.domain.prompt_size import PromptSize, measure
-from meshlight.domain.routing import Ranking, RouteScore, explained
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import Ranking, explained
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.context_refusals import is_in_own_words
@@ -126,7 +127,7 @@ class ContextGuard:
             ):
                 kept.append(score)
             else:
-                left_out.append(replace(score, tier="excluded", why=_why(context, tokens, refused)))
+                left_out.append(score.changed(tier="excluded", why=_why(context, tokens, refused)))
         return replace(ranking, scores=(*kept, *left_out)) if left_out else ranking
 
     def prompt(self, inbound: InferenceRequest, model: str) -> Prompt:
@@ -245,7 +246,7 @@ def without_small(ranking: Ranking, nodes: Mapping[str, Node], tokens: int) -> R
             kept.append(score)
         else:
             why = f"It holds {context:,} tokens, the request needs {tokens:,}."
-            left_out.append(replace(score, tier="excluded", why=why))
+            left_out.append(score.changed(tier="excluded", why=why))
     if not left_out:
         return ranking
     checked = explained(replace(ranking, scores=(*kept, *left_out)), nodes, Prompt(tokens=tokens))
@@ -253,7 +254,7 @@ def without_small(ranking: Ranking, nodes: Mapping[str, Node], tokens: int) -> R
     if first.tier == "ready" and not any(score.tier == "ready" for score in others):
         why = why_only(first.facts)
         checked = replace(
-            checked, scores=(replace(first, why=f"{why[:1].upper()}{why[1:]}."), *checked.scores[1:])
+            checked, scores=(first.changed(why=f"{why[:1].upper()}{why[1:]}."), *checked.scores[1:])
         )
     return checked
 

@@ -94,7 +94,7 @@ def is_page(headers: Headers) -> bool:
 
 def request_id() -> tuple[bytes, bytes]:
     """Return a header with a new id."""
-    return b"x-request-id", b"req_%s_%d" % (_RUN_ID, next(_numbers))
+    return b"x-request-id", b"req_%b_%d" % (_RUN_ID, next(_numbers))
 
 
 def dropped(names: Sequence[str]) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ from meshlight.domain.config import Config
 from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.peers import SharingTerms
-from meshlight.domain.routing import RouteScore
+from meshlight.domain.route_score import RouteScore
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import (
     READ_OPERATIONS,
@@ -52,15 +52,16 @@ from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DISCONNECT
-from meshlight.gateway.server.lane import LaneConnection
+from meshlight.gateway.server.lane import Lane as ConnectionLane
+from meshlight.gateway.server.lane import LaneConnection, LaneHead
 from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
-from meshlight.http_client.connection import Connection
-from meshlight.http_client.known_heads import HEAD_BYTES, HeadShape, is_read_as, without_length
+from meshlight.http_client.connection import Connection, ResponseListener
+from meshlight.http_client.known_heads import END, HEAD_BYTES, HeadShape, is_read_as, without_length
 from meshlight.http_client.reply import Headers
 from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
@@ -146,7 +147,7 @@ class Doorkeeper(Protocol):
         """Whether a request of known size shows the key; None if it is not let through."""
 
 
-class KnownHead:
+class KnownHead(LaneHead):
     """A head that was read before, and what follows from it."""
 
     __slots__ = (
@@ -155,17 +156,15 @@ class KnownHead:
         "needs_look",
         "operation",
         "routes",
-        "scope",
         "settings",
         "shape",
-        "shows_key",
         "visited",
     )
 
     def __init__(self, scope: Scope, operation: Operation) -> None:
+        super().__init__(scope)
         self.shape: HeadShape | None = None
         """None for one that is not remembered."""
-        self.scope = scope
         self.operation = operation
         self.needs_look = operation in OLLAMA_OPERATIONS
         """Whether its requests go through `Lane.look_into`: in Ollama's API, models have further names."""
@@ -175,7 +174,6 @@ class KnownHead:
         self.visited = visited_by(request_header(scope["headers"], VIA))
         self.settings: Config | None = None
         """The configuration under which the guard let it through."""
-        self.shows_key = False
         self.routes: dict[str, LaneRoute] = {}
         """By the id of the backend."""
 
@@ -208,7 +206,7 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
     return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
 
 
-class Lane:
+class Lane(ConnectionLane[KnownHead]):
     """Begins what is ordinary; see above. `settings` returns the configuration in force."""
 
     odd: ClassVar[frozenset[bytes]] = _ODD
@@ -243,31 +241,35 @@ class Lane:
         self.heads.clear()
         self._last = None
 
-    def find(self, data: bytes, end: int) -> KnownHead | None:
-        """Return the head that `data` begins with, if it is known and the rest is its whole body."""
+    def find(self, data: bytes) -> tuple[KnownHead, int] | None:
+        """Return the head that `data` begins with, if it is known, and where its body begins, which is all there."""
         last = self._last
         if last is not None and last.shape is not None and last.settings is self._settings():
-            length = last.shape.length(data, end)
-            if length > 0:
-                return last if len(data) == end + 4 + length else None
+            start, length = last.shape.body(data)
+            if start:
+                return (last, start) if len(data) == start + length else None
+        end = data.find(END)
         found = without_length(data, end)
-        if found is None or len(data) != end + 4 + found[1]:
+        start = end + len(END)
+        if found is None or len(data) != start + found[1]:
             return None
         head = self.heads.get(found[0])
         if head is None or not self._admits(found[0], head):
             return None
         self._last = head
-        return head
+        return head, start
 
-    def find_begun(self, data: bytes, end: int) -> tuple[KnownHead, int] | None:
-        """Return the head that `data` begins with, if it is known, and how much of a small body is still to come."""
+    def find_begun(self, data: bytes) -> tuple[KnownHead, int, int] | None:
+        """Return the head that `data` begins with, if it is known, and what is there and missing of a small body."""
+        end = data.find(END)
         found = without_length(data, end)
-        if found is None or not len(data) - end - 4 < found[1] <= LARGE:
+        start = end + len(END)
+        if found is None or not len(data) - start < found[1] <= LARGE:
             return None
         head = self.heads.get(found[0])
         if head is None or not self._admits(found[0], head):
             return None
-        return head, end + 4 + found[1] - len(data)
+        return head, start, start + found[1] - len(data)
 
     def _admits(self, known_as: bytes, head: KnownHead) -> bool:
         """Whether there is a lane, and the guard lets a known head through as things are; else it is forgotten."""
@@ -295,7 +297,7 @@ class Lane:
         own: Scope = {"headers": tuple(scope["headers"]), "state": {}, "extensions": {}}
         head = KnownHead({**scope, **own}, operation)
         head.settings, head.shows_key = settings, shows_key
-        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+        end = data.find(END, 0, HEAD_BYTES)
         found = without_length(data, end)
         if found is None or not _is_read_as(data[:end], scope) or not _UNIQUE.isdisjoint(dict(head.headers)):
             return head
@@ -406,8 +408,8 @@ class Lane:
         return self.translates and head.operation in TRANSLATED and not link.kind.speaks(head.operation)
 
 
-class LaneRequest:
-    """One request in the lane: the `Waiter` of a backend's connection, and a `Waiting` until its first byte."""
+class LaneRequest(ResponseListener):
+    """One request in the lane: it listens to a backend's connection, and is a `Waiting` until its first byte."""
 
     __slots__ = (
         "_connection",
@@ -511,10 +513,6 @@ class LaneRequest:
     def done(self) -> bool:
         """Whether the response is not waited for any more."""
         return self._is_over
-
-    def cancelled(self) -> bool:
-        """Never: who takes over waits instead."""
-        return False
 
     # Called by the timers, and by the relay when the backend falls.
 

@@ -21,8 +21,9 @@ from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.peers import shared_id
-from meshlight.domain.routing import RouteScore, load_key
-from meshlight.domain.snapshot import Node
+from meshlight.domain.route_score import RouteScore
+from meshlight.domain.routing import load_key
+from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.attempt import (
     StartedResponse,
@@ -130,6 +131,10 @@ class Relay:
         self._queue = queue
         self._calls = AppCalls(clock) if calls is None else calls
         self._budget = RetryBudget()
+        self._looked_at: Snapshot | None = None
+        """The snapshot by which something is known of the backends that answered."""
+        self._spotless: set[str] = set()
+        """Those of them against which nothing is held in it."""
         self._turn = 0
         self._chooser = RouteChooser(
             registry, traffic, RouteMemory(traffic, clock) if memory is None else memory, clock
@@ -598,7 +603,7 @@ class Relay:
             )
         if link.channel is not None:
             link.channel.was_used = True
-        ticket = self._traffic.reserve(link.backend.id, score.model, score.place)
+        ticket = self._traffic.reserve(score.backend, score.model, score.place)
         return RouteTrial(inbound, score, choice, link, ticket, now, is_cold=is_cold)
 
     def record_start(
@@ -652,14 +657,14 @@ class Relay:
         if status < 400:
             outcome = "ok"
             link.is_proven = True
-        node = self._registry.snapshot.nodes.get(link.backend.id)
-        if node is not None:
-            health = node.health
-            if node.parts or health.failures or health.ejections or health.state == "unhealthy":
-                self._record_success(node, score)
+        snapshot = self._registry.snapshot
+        if snapshot is not self._looked_at:
+            self._looked_at, self._spotless = snapshot, set()
+        if score.backend not in self._spotless:
+            self._record_success(snapshot.nodes.get(score.backend), score)
         counts = tap.read()
         if counts is not None:
-            trial.ticket.tokens(*counts)
+            trial.ticket.tokens(counts[0], counts[1])
         elif inbound.operation in _TEXT_STREAMS:
             counts = 0, tap.estimate()
             trial.ticket.estimated_tokens(counts[1])
@@ -779,13 +784,19 @@ class Relay:
             lines = limit_lines(limits) if limits else {}
             self._registry.record_about(link.backend.id, {**lines, **(notes or {})})
 
-    def _record_success(self, node: Node, score: RouteScore) -> None:
+    def _record_success(self, node: Node | None, score: RouteScore) -> None:
+        """Forgive what was held against a backend or a part of it; remember where nothing is, in this snapshot."""
+        if node is None:
+            return
         backend_id = node.backend.id
         if node.parts and (part := score.place or score.model) in node.parts:
             self._registry.record_part_fact(backend_id, part, Served())
         health = node.health
-        if not score.place and (health.failures or health.ejections or health.state == "unhealthy"):
+        is_doubted = health.failures or health.ejections or health.state == "unhealthy"
+        if is_doubted and not score.place:
             self._registry.record_fact(backend_id, Served())
+        if not (is_doubted or node.parts):
+            self._spotless.add(backend_id)
 
     def _record_abort(self, link: BackendConnection, score: RouteScore, why: str) -> None:
         """Hold it against a route that its answer ended before it was complete."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 
 BUDGET_SHARE: Final = 0.2
 """Retries per request."""

@@ -21,7 +21,7 @@ not followed by another one.
 
 from msgspec import Struct
 
-from meshlight.domain.routing import Tier
+from meshlight.domain.route_score import Tier
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.request import InferenceRequest
 

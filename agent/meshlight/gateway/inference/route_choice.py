@@ -22,7 +22,8 @@ from meshlight.domain.fair_queue import Route
 from meshlight.domain.fallback import with_fallback
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import SharingTerms, may_use, own_id
-from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, resolve, route_name, why_best
+from meshlight.domain.route_score import RouteScore, Tier
+from meshlight.domain.routing import Ranking, explained, rank, resolve, route_name, why_best
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.inference.choice import AFTER_FAILURE, Choice
@@ -502,7 +503,7 @@ def _set_apart(
     if not apart:
         return ranking
     scores = tuple(
-        replace(score, tier=tier, why=apart[id(score)])
+        score.changed(tier=tier, why=apart[id(score)])
         if score.tier != "excluded" and id(score) in apart
         else score
         for score in ranking.scores

@@ -1,6 +1,6 @@
 """One request at one route."""
 
-from meshlight.domain.routing import RouteScore
+from meshlight.domain.route_score import RouteScore
 from meshlight.gateway.inference.choice import Choice
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.mesh.backend_connections import BackendConnection

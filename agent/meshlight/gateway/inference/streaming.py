@@ -18,6 +18,7 @@ from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.inference.timeouts import Cancellation, Waiting
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.http_client.client import Headers, Reply, Response
+from meshlight.http_client.digits import number_at
 
 _NAMELESS: Final = frozenset({"chat/completions", "completions"})
 """Operations whose streams have events without a name."""
@@ -39,12 +40,15 @@ _COMPLETION: Final = re.compile(
 _VALUE: Final = re.compile(
     rb'"((?:prompt|predicted|eval|prompt_eval)_(?:n|ms|count|duration))"\s*:\s*(\d{1,16}(?:\.\d{1,9})?)'
 )
-_BOTH: Final = re.compile(
-    rb'"usage"\s*:\s*\{\s*"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\s*,\s*"(?:completion|output)_tokens"\s*:\s*(\d{1,12})'
-)
+_USAGE_KEY: Final = b'"usage"'
+_PROMPT_KEY: Final = b'"prompt_tokens"'
+_COMPLETION_KEY: Final = b'"completion_tokens"'
 """As most answers have them; all others are searched."""
 _NEAR: Final = 1_024
 """The counts of a `usage` are within so many bytes of its beginning."""
+_DIGITS_MAX: Final = 12
+_COLON: Final = ord(":")
+_BLANK: Final = ord(" ")
 
 
 class StreamAborted(Exception):
@@ -151,8 +155,14 @@ class UsageTap:
 
 def _read(text: bytes) -> tuple[int | None, int | None]:
     found = None
-    if (last := text.rfind(b'"usage')) != -1 and (both := _BOTH.match(text, last)) is not None:
-        return int(both[1]), int(both[2])
+    last = text.rfind(b'"usage')
+    if last != -1:
+        start = _value_at(text, last + len(_USAGE_KEY))
+        if text[start : start + 1] == b"{":
+            prompt, end = _count(text, start, start + 1, _PROMPT_KEY)
+            completion, _ = _count(text, start, end + 1, _COMPLETION_KEY)
+            if prompt >= 0 and completion >= 0:
+                return prompt, completion
     while last != -1 and found is None:  # the last one counts
         found = _USAGE.match(text, last)
         last = text.rfind(b'"usage', 0, last)
@@ -166,8 +176,33 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
     if start == -1:
         return None, None
     rest = text[start : start + _NEAR]
-    prompt, completion = _PROMPT.search(rest), _COMPLETION.search(rest)
-    return int(prompt[1]) if prompt else None, int(completion[1]) if completion else None
+    return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+
+
+def _count(text: bytes, start: int, likely: int, key: bytes) -> tuple[int, int]:
+    """Return the number under the first such key from `start` on, and where it ends; negative if there is none.
+
+    `likely` is where the key probably stands.
+    """
+    at = likely if text[likely : likely + len(key)] == key else text.find(key, start, start + _NEAR)
+    if at == -1:
+        return -1, start
+    start = _value_at(text, at + len(key))
+    number, end = number_at(text, start, _DIGITS_MAX)
+    return (number if end > start else -1), end
+
+
+def _value_at(text: bytes, at: int) -> int:
+    """Return where the value begins whose key ends at `at`; the end of the text if it is no key."""
+    end = len(text)
+    while at < end and text[at] <= _BLANK:
+        at += 1
+    if at >= end or text[at] != _COLON:
+        return end
+    at += 1
+    while at < end and text[at] <= _BLANK:
+        at += 1
+    return at
 
 
 def read_timings(tail: bytes) -> tuple[tuple[int, float], tuple[int, float]] | None:

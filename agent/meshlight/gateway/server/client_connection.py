@@ -225,20 +225,21 @@ class ClientConnection(HttpToolsProtocol):
 
         Its head is one that the parser has read before, but for the length of the body.
         """
-        end = data.find(b"\r\n\r\n")
-        head = lane.find(data, end)
-        if head is None:
-            begun = lane.find_begun(data, end)
+        found = lane.find(data)
+        if found is None:
+            begun = lane.find_begun(data)
             if begun is not None and not self.transport.is_closing():
-                self._hold(lane, begun[0], data[: end + 4], data[end + 4 :], begun[1])
+                known, begins, missing = begun
+                self._hold(lane, known, data[:begins], data[begins:], missing)
                 return True
             self._from_start = data
             return False
+        head, begins = found
         if self.transport.is_closing():
             return False
         cycle = RequestCycle(head.scope, self, keep_alive=True, expects_continue=False)
         cycle.more_body = False
-        if not self._begin_in_lane(lane, head, data[end + 4 :], cycle):
+        if not self._begin_in_lane(lane, head, data[begins:], cycle):
             return False
         self._running = cycle
         self._deadline.lift()

@@ -1,21 +1,25 @@
-"""What a connection needs of the lane, where ordinary requests are answered without a task: `inference/lane.py`."""
+"""What a connection needs of the lane, where ordinary requests are answered without a task: `inference/lane.py`.
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+These are classes, no protocols: compiled, each call of them is one of a C function.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, Protocol, TypeVar
 
 from meshlight.gateway.server.asgi import ASGIApp, Scope
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.server.request_cycle import RequestCycle
 
 
-class LaneHead(Protocol):
+class LaneHead:
     """A request's head that the lane knows."""
 
-    @property
-    def scope(self) -> Scope:
-        """What the parser made of it."""
+    __slots__ = ("scope", "shows_key")
 
-    @property
-    def shows_key(self) -> bool:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        """What the parser made of it."""
+        self.shows_key = False
         """Whether the key is in it."""
 
 
@@ -31,30 +35,28 @@ class LaneConnection(Protocol):
         """Have a task answer a request after all."""
 
 
-class Lane(Protocol[H]):
+class Lane(ABC, Generic[H]):
     """Answers what is ordinary at once, and leaves all else to the application."""
 
+    @abstractmethod
     def forget_heads(self) -> None:
         """Know no head any more: who may come in has changed."""
 
-    def find(self, data: bytes, end: int) -> H | None:
-        """Return the head that received bytes begin with, up to `end`, if it is known and the rest is its body.
+    @abstractmethod
+    def find(self, data: bytes) -> tuple[H, int] | None:
+        """Return the head that received bytes begin with, if it is known and the rest is its body; and its beginning.
 
         None while the lane is switched off, from both this and `look_at`.
         """
 
-    def find_begun(self, data: bytes, end: int) -> tuple[H, int] | None:
-        """Return such a head if its body is not all there, and how many bytes of it are still to come."""
+    @abstractmethod
+    def find_begun(self, data: bytes) -> tuple[H, int, int] | None:
+        """Return such a head if its body is not all there, where that begins, and how much is to come."""
 
+    @abstractmethod
     def look_at(self, scope: Scope, data: bytes) -> H | None:
         """Return the head that the parser has read from the beginning of `data`, if it is one for the lane."""
 
+    @abstractmethod
     def begin(self, head: H, body: bytes, cycle: RequestCycle, connection: LaneConnection) -> bool:
         """Begin to answer a request; False if it is not for the lane, and nothing was sent."""
-
-
-@runtime_checkable
-class HasLane(Protocol):
-    """An application with a lane beside it."""
-
-    lane: Lane[Any] | None

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, runtime_checkable
 
 from meshlight.gateway.server.asgi import ASGIApp
 from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
-from meshlight.gateway.server.lane import HasLane
+from meshlight.gateway.server.lane import Lane
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import BACKLOG
 
@@ -19,6 +20,13 @@ LOST_TURNS = 3
 Hook = Callable[[], Awaitable[None]]
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class HasLane(Protocol):
+    """An application with a lane beside it."""
+
+    lane: Lane[Any] | None
 
 
 class GatewayServer:
