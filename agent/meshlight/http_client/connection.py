@@ -9,7 +9,6 @@ a stream that come one by one, where the reader takes them as they are.
 
 import asyncio
 import re
-from abc import ABC, abstractmethod
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -17,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
 from meshlight.http_client.known_heads import END, KnownHeads
-from meshlight.http_client.response import HIGH_WATER, Response
+from meshlight.http_client.response import HIGH_WATER, Response, ResponseListener
 
 HEAD_MAX: Final = 64 * 1024
 """Bytes of a response's head, and of everything else without body: 1xx heads, chunk extensions, trailers."""
@@ -52,22 +51,6 @@ class ConnectionOwner(Protocol):
 
     def closed(self, connection: "Connection") -> None:
         """The connection is closed."""
-
-
-class ResponseListener(ABC):
-    """Who is told of a response at once, and never leaves before."""
-
-    @abstractmethod
-    def set_result(self, response: Response, /) -> None:
-        """The response's head has arrived."""
-
-    @abstractmethod
-    def set_exception(self, error: UpstreamError, /) -> None:
-        """There will be none."""
-
-    @abstractmethod
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
 
 
 Waiter = ResponseListener | asyncio.Future[Response]

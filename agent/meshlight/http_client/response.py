@@ -1,6 +1,7 @@
 """A response whose body is still arriving."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -29,6 +30,26 @@ class Source(Protocol):
         """Close the connection at once."""
 
 
+class ResponseListener(ABC):
+    """Who is told of a response at once, instead of waiting for it in a task."""
+
+    @abstractmethod
+    def set_result(self, response: "Response", /) -> None:
+        """The response's head has arrived."""
+
+    @abstractmethod
+    def set_exception(self, error: UpstreamError, /) -> None:
+        """There will be none."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+
+    @abstractmethod
+    def arrived(self) -> None:
+        """Something has arrived of a response that it listens to, or the end."""
+
+
 class Response:
     """A response whose head has arrived, and whose body is arriving or complete.
 
@@ -46,7 +67,7 @@ class Response:
         "first_byte_at",
         "known",
         "length",
-        "on_arrival",
+        "listener",
         "on_chunk",
         "reused",
         "sent_at",
@@ -83,8 +104,8 @@ class Response:
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._push: Push | None = None
-        self.on_arrival: Callable[[], None] | None = None
-        """Called instead of waking a `read` when something has arrived, or the end; for a reader that never waits."""
+        self.listener: ResponseListener | None = None
+        """Who is told, instead of a `read` that waits, when something has arrived."""
         self.on_chunk: Push | None = None
         """The same for a chunk that came alone, which it may take before anything else does."""
         self._error: UpstreamError | None = None
@@ -178,8 +199,8 @@ class Response:
 
     def wake(self) -> None:
         """Notify a waiting reader."""
-        if self.on_arrival is not None:
-            self.on_arrival()
+        if self.listener is not None:
+            self.listener.arrived()
             return
         waiter = self._waiter
         if waiter is None or waiter.done():

@@ -60,10 +60,10 @@ from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
-from meshlight.http_client.connection import Connection, ResponseListener
+from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import END, HEAD_BYTES, HeadShape, is_read_as, without_length
 from meshlight.http_client.reply import Headers
-from meshlight.http_client.response import Push, Response
+from meshlight.http_client.response import Push, Response, ResponseListener
 from meshlight.mesh.backend_connections import BackendConnection
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -504,7 +504,7 @@ class LaneRequest(ResponseListener):
     def set_result(self, response: Response, /) -> None:
         """The response's head has come; its body, or the beginning of it, perhaps with it."""
         self._response = response
-        response.on_arrival = self._arrived
+        response.listener = self
 
     def set_exception(self, error: UpstreamError, /) -> None:
         """There will be no response."""
@@ -524,7 +524,7 @@ class LaneRequest(ResponseListener):
         """The wait is over."""
         self._go_on(cause)
 
-    def _arrived(self) -> None:
+    def arrived(self) -> None:
         """Pass on what has come, or leave it to a task if that is not plain."""
         response = self._response
         if response is None or self._is_over:
@@ -700,7 +700,7 @@ class LaneRequest(ResponseListener):
         self._is_over = True
         self._timers.waits.pop(self, None)
         if self._response is not None:
-            self._response.on_arrival = self._response.on_chunk = None
+            self._response.listener = self._response.on_chunk = None
         self._own_cycle().on_leave = None
         if self._silence is not None:
             self._silence.end()
