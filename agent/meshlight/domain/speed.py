@@ -129,7 +129,6 @@ class Speeds:
         "due",
         "is_one_engine",
         "keep_s",
-        "learned_at",
         "learned_slots",
         "load_s",
         "read_s",
@@ -150,8 +149,6 @@ class Speeds:
         self._slots_at = -_NEVER
         self.learned_slots: int | None = None
         """How many requests it answers at the same time, as far as that was seen."""
-        self.learned_at = -_NEVER
-        """When one of its quick answers was last learned from."""
         self.is_one_engine = True
         """Whether answers at the same time share one engine."""
         self.begin_s: float | None = None

@@ -352,14 +352,7 @@ class RouteMemory:
 
     def may_learn(self, ticket: Ticket, total_s: float) -> bool:
         """Whether an answer that took so long is to be learned from: of many quick ones, a few are enough."""
-        speeds = self._speeds.get((ticket.backend, ticket.place, ticket.model))
-        if speeds is None or total_s >= LEARN_EVERY_S:
-            return True
-        now = self._clock()
-        if now - speeds.learned_at < LEARN_EVERY_S:
-            return False
-        speeds.learned_at = now
-        return True
+        return total_s >= LEARN_EVERY_S or ticket.may_learn(self._clock(), LEARN_EVERY_S)
 
     def learn(
         self,

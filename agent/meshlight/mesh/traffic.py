@@ -1,7 +1,7 @@
 """Counts requests per backend, model and route, and those in flight, by which routing spreads a burst."""
 
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal
@@ -21,6 +21,26 @@ NEWS_KEPT: Final = 256
 """Changes of routes after which those who want to know look at all of them again."""
 
 
+class _LastTimes:
+    """The last seconds that something took."""
+
+    __slots__ = ("_next", "values")
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        """In no order."""
+        self._next = 0
+
+    def add(self, seconds: float) -> None:
+        """Take one in, in the place of the oldest one."""
+        values = self.values
+        if len(values) < FIRST_BYTES_KEPT:
+            values.append(seconds)
+        else:
+            values[self._next] = seconds
+            self._next = self._next + 1 if self._next + 1 < FIRST_BYTES_KEPT else 0
+
+
 class Tally:
     """The counts of one backend or model."""
 
@@ -38,7 +58,7 @@ class Tally:
     def __init__(self) -> None:
         self.successful = self.failed = self.cancelled = self.in_flight = 0
         self.tokens_in = self.tokens_out = self.tokens_out_estimated = 0
-        self.first_bytes: deque[float] = deque(maxlen=FIRST_BYTES_KEPT)
+        self.first_bytes = _LastTimes()
 
     @property
     def total(self) -> int:
@@ -73,7 +93,7 @@ class Tally:
             failed=self.failed,
             cancelled=self.cancelled,
             in_flight=self.in_flight,
-            first_byte_ms=round(median(self.first_bytes) * 1000, 1) if self.first_bytes else None,
+            first_byte_ms=round(median(times) * 1000, 1) if (times := self.first_bytes.values) else None,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
             tokens_out_estimated=self.tokens_out_estimated,
@@ -86,9 +106,32 @@ class _TrafficWindow:
     It has the tallies of its backend and its model at hand, so that a request finds all three at once.
     """
 
-    __slots__ = ("before", "by_backend", "by_model", "failed", "in_flight", "ok", "on_end", "started")
+    __slots__ = (
+        "before",
+        "by_backend",
+        "by_model",
+        "failed",
+        "has_changed",
+        "in_flight",
+        "learned_at",
+        "ok",
+        "on_end",
+        "route",
+        "started",
+    )
 
-    def __init__(self, by_backend: Tally, by_model: Tally, on_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        route: tuple[str, str],
+        by_backend: Tally,
+        by_model: Tally,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        self.route = route
+        self.has_changed = False
+        """Since the last traffic event."""
+        self.learned_at = -math.inf
+        """When one of its quick answers was learned from, by the clock of who learns."""
         self.started = self.ok = self.failed = self.in_flight = self.before = 0
         self.by_backend = by_backend
         self.by_model = by_model
@@ -135,8 +178,16 @@ class Ticket:
         """Record how long the first body byte took."""
         self.first_byte_s = seconds
         window = self._window
-        window.by_backend.first_bytes.append(seconds)
-        window.by_model.first_bytes.append(seconds)
+        window.by_backend.first_bytes.add(seconds)
+        window.by_model.first_bytes.add(seconds)
+
+    def may_learn(self, now: float, every_s: float) -> bool:
+        """Whether nothing was learned from an answer of this route for so many seconds; from this one it is then."""
+        window = self._window
+        if now - window.learned_at < every_s:
+            return False
+        window.learned_at = now
+        return True
 
     def tokens(self, prompt: int, completion: int) -> None:
         """Record the token counts of the response's `usage`."""
@@ -169,7 +220,7 @@ class Ticket:
             window.by_model.end(outcome)
             if outcome == "failed":
                 window.failed += 1
-        self._traffic.release(self.backend, self.model, self.place)
+        self._traffic.release(window, self.place)
         if window.on_end is not None:
             window.on_end()
 
@@ -191,7 +242,8 @@ class Traffic:
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
         self.touches = 0
         """How often something of a route has changed on which the choice depends."""
-        self._touched: deque[str] = deque(maxlen=NEWS_KEPT)
+        self._touched = [""] * NEWS_KEPT
+        """The last ones, each in the place of its number."""
         self.symptoms = Symptoms()
         self.decisions = Decisions(clock)
         self._on_activity = on_activity
@@ -220,22 +272,22 @@ class Traffic:
 
     def touch(self, key: str) -> None:
         """Note that something of the route with this `load_key` has changed."""
+        self._touched[self.touches % NEWS_KEPT] = key
         self.touches += 1
-        self._touched.append(key)
 
     def news(self, since: int) -> Sequence[str] | None:
         """Return the keys of the routes that were touched since there were so many touches; None for too many."""
-        count = self.touches - since
-        touched = self._touched
-        return None if count > NEWS_KEPT or since < 0 else [touched[-at] for at in range(1, count + 1)]
+        touches, touched = self.touches, self._touched
+        if touches - since > NEWS_KEPT or since < 0:
+            return None
+        return [touched[number % NEWS_KEPT] for number in range(touches - 1, since - 1, -1)]
 
     def reserve(self, backend: str, model: str, place: str = "") -> Ticket:
         """Count an attempt as in flight, before anything is awaited; `place` is one behind the backend."""
         if self._leaving:
             self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
-        self.touches += 1
-        self._touched.append(backend)
+        self.touch(backend)
         if place:
             key = load_key(backend, place)
             self.load[key] = self.load.get(key, 0) + 1
@@ -243,9 +295,7 @@ class Traffic:
         window = self._routes.get(route)
         if window is None:
             window = self._add_window(route)
-        if not self._has_changed:
-            self._on_change()
-        self._changed_routes.add(route)
+        self._note_change(window)
         return Ticket(self, backend, model, window, place)
 
     def in_flight(self, backend: str, place: str, model: str) -> int:
@@ -271,20 +321,18 @@ class Traffic:
         """Return how many requests wait, by model, of the models for which some do."""
         return self._waiting
 
-    def release(self, backend: str, model: str, place: str = "") -> None:
+    def release(self, window: _TrafficWindow, place: str = "") -> None:
         """Count an attempt as ended; for its ticket alone."""
+        backend = window.route[0]
         self.load[backend] -= 1
-        self.touches += 1
-        self._touched.append(backend)
+        self.touch(backend)
         if place:
             key = load_key(backend, place)
             self.load[key] -= 1
             if not self.load[key]:
                 del self.load[key]
-        self._changed_routes.add((backend, model))
-        if not self._has_changed:
-            self._on_change()
-        if backend in self._leaving:
+        self._note_change(window)
+        if self._leaving and backend in self._leaving:
             self.forget(backend)
 
     def running(self, backend: str, model: str) -> int:
@@ -334,6 +382,7 @@ class Traffic:
                     in_flight=window.in_flight,
                 )
             )
+            window.has_changed = False
             window.before += window.started
             window.started = window.ok = window.failed = 0
         self._changed_routes.clear()
@@ -349,11 +398,20 @@ class Traffic:
         backend, model = route
         on_end = self._on_end.get(backend)
         window = self._routes[route] = _TrafficWindow(
+            route,
             self._tally(self._backends, backend),
             self._tally(self._models, model),
             None if on_end is None else partial(on_end, model),
         )
         return window
+
+    def _note_change(self, window: _TrafficWindow) -> None:
+        """Have the next `drain` tell of a route."""
+        if not window.has_changed:
+            window.has_changed = True
+            self._changed_routes.add(window.route)
+        if not self._has_changed:
+            self._on_change()
 
     def _on_change(self) -> None:
         """Tell of the first change after `drain`; callers look at `_has_changed` first, which spares most calls."""

@@ -14,7 +14,6 @@ origin to other sites.
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from itertools import count
 from typing import Final
 
 from meshlight.http_client.client import Headers
@@ -61,8 +60,6 @@ _FOR_GUESTS: Final = frozenset(
 )
 """The headers of a backend that a peer gets: others may show its owner's account or its address."""
 _RUN_ID: Final = secrets.token_hex(4).encode()
-_numbers = count(1)
-"""A request's id is the id of this run and its number in it."""
 _IDENTITY: Final = (b"accept-encoding", b"identity")
 _NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
@@ -92,9 +89,31 @@ def is_page(headers: Headers) -> bool:
     return False
 
 
+class _Ids:
+    """Gives requests ids: that of this run, and a number."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self) -> bytes:
+        """Return the next one."""
+        self._last += 1
+        return b"req_%b_%d" % (_RUN_ID, self._last)
+
+
+_ids: Final = _Ids()
+
+
+def new_request_id() -> bytes:
+    """Return a new id."""
+    return _ids.new()
+
+
 def request_id() -> tuple[bytes, bytes]:
     """Return a header with a new id."""
-    return b"x-request-id", b"req_%b_%d" % (_RUN_ID, next(_numbers))
+    return b"x-request-id", _ids.new()
 
 
 def dropped(names: Sequence[str]) -> tuple[bytes, bytes]:

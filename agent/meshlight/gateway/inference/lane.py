@@ -31,7 +31,7 @@ from meshlight.gateway.inference.attempt import (
 )
 from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.choice import Choice
-from meshlight.gateway.inference.headers import is_page, request_id, to_client
+from meshlight.gateway.inference.headers import is_page, new_request_id, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Relay
 from meshlight.gateway.inference.request import (
@@ -190,7 +190,7 @@ class AnswerHead:
     def written(self, length: int, why: bytes) -> bytes:
         """Return the head for a body of this length; `why` is the header that says why the backend was chosen."""
         after = self._after
-        rest = after[0] if len(after) == 1 else request_id()[1].join(after)
+        rest = after[0] if len(after) == 1 else new_request_id().join(after)
         return b"%b%d%b%b\r\n" % (self._before, length, rest, why)
 
 
@@ -555,7 +555,7 @@ class LaneRequest(ResponseListener):
         if not (_is_plain(response, first) and self._cycle.has_room):
             self._go_on()
             return
-        self._timers.waits.pop(self, None)
+        self._timers.discard(self)
         started = StartedResponse(response, response.take())
         if self.model_route is not None:
             started = self._relay.started_at(trial, started, self.model_route)
@@ -607,7 +607,7 @@ class LaneRequest(ResponseListener):
         if not translated:
             return False
         response.take()
-        self._timers.waits.pop(self, None)
+        self._timers.discard(self)
         started = StartedResponse(answer, translated, translation.back, translation.dropped)
         if self.model_route is not None:
             started = self._relay.started_at(self._trial, started, self.model_route)
@@ -698,7 +698,7 @@ class LaneRequest(ResponseListener):
     def _stop(self) -> None:
         """Let go of all that could call, and holds this object: see `RequestCycle.run`."""
         self._is_over = True
-        self._timers.waits.pop(self, None)
+        self._timers.discard(self)
         if self._response is not None:
             self._response.listener = self._response.on_chunk = None
         self._own_cycle().on_leave = None

@@ -42,7 +42,9 @@ from meshlight.mesh.route_memory import Plan, RouteMemory, is_like
 from meshlight.mesh.traffic import Ticket, Traffic
 
 MODELS_MAX: Final = 1_024
-"""Names of models whose only route, or whose plan, is remembered; the oldest is dropped first."""
+"""Names of models whose only route, or whose plan, is remembered for one kind of requests; the oldest goes first."""
+KINDS_MAX: Final = 64
+"""Kinds of requests (an operation, of own programs or of one peer) for which models are remembered."""
 LACKING_MAX: Final = 1_000
 """Paths that are remembered as lacking."""
 _UNPLANNED: Final = frozenset[Operation]({"other"})
@@ -139,8 +141,8 @@ class RouteChooser:
         self.guard = ContextGuard(memory.sizes)
         self._conversations = Conversations(clock)
         self.kept = KeptState(clock)
-        self._known: dict[tuple[str, str, Operation], _Found] = {}
-        """By the id of the peer that asks (empty for own programs), the name of the model, and the operation."""
+        self._known: dict[str, dict[str, _Found]] = {}
+        """By the operation, with the id of the peer that asks, if one does; then by the name of the model."""
         self._lacking: set[tuple[str, str, str]] = set()
         """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
 
@@ -152,7 +154,8 @@ class RouteChooser:
     def _holding(self, inbound: InferenceRequest) -> _Found | None:
         """Return what is known for a request and holds now; None for one that it says nothing about."""
         guest, head = inbound.guest, inbound.head
-        found = self._known.get(("" if guest is None else guest.id, head.model, inbound.operation))
+        known = self._known.get(_key(inbound))
+        found = None if known is None else known.get(head.model)
         snapshot = self._registry.snapshot
         if (
             found is not None
@@ -324,11 +327,15 @@ class RouteChooser:
         snapshot, guest, name = self._registry.snapshot, inbound.guest, inbound.head.model
         if guest is not None:
             name = own_id(snapshot, guest, name)
-        known = self._known
-        if len(known) >= MODELS_MAX:
+        key = _key(inbound)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= KINDS_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[key] = {}
+        elif len(known) >= MODELS_MAX:
             del known[next(iter(known))]
-        key = "" if guest is None else guest.id, inbound.head.model, inbound.operation
-        known[key] = _Found(snapshot, name, route, room, guest)
+        known[inbound.head.model] = _Found(snapshot, name, route, room, guest)
 
     def _anew(self, inbound: InferenceRequest, turn: int, reading: Reading) -> RouteScore | Choice:
         """Return the best route by a ranking for this request alone."""
@@ -473,6 +480,12 @@ class RouteChooser:
             if (score.backend, score.model, inbound.path) in self._lacking
         }
         return _set_apart(ranking, apart, "last-resort", nodes, prompt)
+
+
+def _key(inbound: InferenceRequest) -> str:
+    """Return under what the routes of a request's models are remembered."""
+    guest = inbound.guest
+    return inbound.operation if guest is None else f"{inbound.operation} {guest.id}"
 
 
 def _at_owner(score: RouteScore, kept: Sequence[KeptBy]) -> RouteScore | Choice:

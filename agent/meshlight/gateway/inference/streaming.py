@@ -97,13 +97,15 @@ class UsageTap:
     A model's text can't be mistaken for it: inside a JSON string the quotes are escaped.
     """
 
-    __slots__ = ("_head", "_size", "_tail", "total")
+    __slots__ = ("_head", "_size", "_tail", "_whole", "total")
 
     def __init__(self, whole: bytes = b"") -> None:
+        """`whole` is an answer that has come at once: nothing is fed then."""
         self.total = self._size = len(whole)
         """Bytes of the whole answer."""
-        self._head = whole[:_HEAD]
-        self._tail = [whole] if whole else []
+        self._whole = whole
+        self._head = b""
+        self._tail: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
         """Take note of a piece of the body."""
@@ -118,8 +120,13 @@ class UsageTap:
 
     def tail(self) -> bytes:
         """Return the last bytes that were passed on."""
+        if self._whole:
+            return self._whole[-_TAIL:]
         pieces = self._tail
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces))[-_TAIL:]
+
+    def _beginning(self) -> bytes:
+        return self._whole[:_HEAD] if self._whole else self._head
 
     def _trim(self) -> None:
         """Let go of what is before the last bytes: seldom, since each piece costs that much less."""
@@ -146,10 +153,10 @@ class UsageTap:
         """Return (prompt tokens, completion tokens), or None when the answer reports none."""
         prompt, completion = _read(self.tail())
         if prompt is None and completion is None:
-            prompt, completion = _read(self._head)
-        elif prompt is None and (begun := _USAGE.search(self._head)):
+            prompt, completion = _read(self._beginning())
+        elif prompt is None and (begun := _USAGE.search(head := self._beginning())):
             # Anthropic's streams report the prompt at their beginning, and often only the answer at their end.
-            prompt = _number(_PROMPT.search(self._head, begun.end(), begun.end() + _NEAR))
+            prompt = _number(_PROMPT.search(head, begun.end(), begun.end() + _NEAR))
         return None if prompt is None and completion is None else (prompt or 0, completion or 0)
 
 

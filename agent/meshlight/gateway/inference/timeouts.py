@@ -111,6 +111,11 @@ class FirstByteTimers:
             self._is_set = True
             self.loop.call_later(PROBE_AFTER_S, self._check)
 
+    def discard(self, wait: Checked) -> None:
+        """Check a wait no more, if it is still there."""
+        if wait in self.waits:
+            del self.waits[wait]
+
     def _check(self) -> None:
         waits, now = self.waits, self.loop.time()
         self._is_set = False

@@ -136,7 +136,7 @@ def last_headers(refusal: Reply, *, is_loading: bool) -> Headers:
 
 def is_plainly_ok(first: bytes) -> bool:
     """Whether the first piece of an answer is certainly no error."""
-    return len(first) >= _SHORT and first.find(b"error", 0, PEEK) == -1
+    return len(first) >= _SHORT and (first if len(first) <= PEEK else first[:PEEK]).find(b"error") == -1
 
 
 async def read_error(response: Response, first: bytes) -> tuple[bytes, Reply | None]:
