@@ -583,7 +583,8 @@ class LaneRequest:
 
     def _stream(self, response: Response, tap: UsageTap) -> None:
         """Pass on what comes next, as long as the backend is not silent for too long."""
-        self._silence = SilenceTimer(self._trial.link.backend.idle_s, self)
+        relay = self._relay
+        self._silence = SilenceTimer(relay.silences, self._timers.loop, self._trial.link.backend.idle_s, self)
         self._silence.begin()
         way = self._cycle.chunk_way()
         if way is not None:
@@ -705,7 +706,7 @@ class LaneRequest:
             self._response.on_arrival = self._response.on_chunk = None
         self._own_cycle().on_leave = None
         if self._silence is not None:
-            self._silence.end()
+            self._silence.close()
             self._silence = None
 
 
