@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "idle_since",
+        "is_idle",
         "is_reused",
         "is_usable",
         "loop",
@@ -105,6 +106,8 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.idle_since = 0.0
         """When the last exchange ended, in seconds of `time.monotonic()`."""
+        self.is_idle = False
+        """Whether it waits in the pool."""
         self.is_reused = False
         """Whether an exchange has ended on it."""
         self.is_usable = True
@@ -458,7 +461,8 @@ def _whole_chunks(data: bytes, start: int) -> tuple[list[bytes], int]:
         return pieces, start
     while start < len(data):
         line = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
-        size = _size(data[start:line]) if line > 0 else 0
+        digits = data[start:line] if line > 0 else b""
+        size = _sizes.get(digits) or _size(digits)
         end = line + 4 + size
         if not size or data[end - 2 : end] != b"\r\n":
             break

@@ -454,7 +454,7 @@ class LaneRequest:
     def open(self, route: LaneRoute, body: bytes) -> None:
         """Send the request as soon as there is a new connection."""
         self._opening = opening = route.upstream.open_at_once()
-        opening.add_done_callback(partial(self._opened, route, body))
+        opening.then(partial(self._opened, opening, route, body))
 
     def begin(self, trial: RouteTrial, upstream: Connection | None) -> None:
         """Wait for the first byte, which comes on `upstream`, if that is there already."""
@@ -478,24 +478,20 @@ class LaneRequest:
         """Where it waits, if it may leave when that falls."""
         return self._relay.leaves(self._trial)
 
-    def _opened(self, route: LaneRoute, body: bytes, opening: Opening) -> None:
+    def _opened(self, opening: Opening, route: LaneRoute, body: bytes) -> None:
         """Send the request; without a connection, leave it to a task, which finds out why there is none.
 
         So does one whose backend has another key by now: the task builds it anew.
         """
         if self._is_over:
             return
-        if (
-            opening.cancelled()
-            or opening.exception() is not None
-            or not opening.result().is_usable
-            or route.version != route.link.version
-        ):
+        upstream = opening.connection
+        if upstream is None or not upstream.is_usable or route.version != route.link.version:
             self._go_on()
             return
         self._opening = None
-        self._upstream = opening.result()
-        post(self._upstream, route.start, body, self)
+        self._upstream = upstream
+        post(upstream, route.start, body, self)
 
     # Called by the backend's connection.
 

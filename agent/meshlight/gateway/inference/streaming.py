@@ -182,7 +182,7 @@ def _number(found: re.Match[bytes] | None) -> int | None:
     return int(found[1]) if found else None
 
 
-async def stream_response(
+async def stream_response(  # noqa: PLR0913 - some are given by name
     started: StartedResponse,
     operation: Operation,
     sink: Sink,
