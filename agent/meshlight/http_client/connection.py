@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
-from meshlight.http_client.known_heads import KnownHeads
+from meshlight.http_client.known_heads import KnownHead, KnownHeads
 from meshlight.http_client.response import HIGH_WATER, Response
 
 HEAD_MAX: Final = 64 * 1024
@@ -28,6 +28,9 @@ _LOOKED_AT_MAX: Final = 4 * 1024
 _SIZE_LINE_MAX: Final = 6
 _sizes: dict[bytes, int] = {}
 """The sizes of small chunks as they are usually written; there are at most 4,095."""
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_USUAL_HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+"""What the parser sees of an answer whose head was read without it."""
 _USUAL_SIZE: Final = re.compile(rb"[1-9a-f][0-9a-f]{0,2}")
 
 
@@ -74,6 +77,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_at_chunk",
+        "_at_head",
         "_bodiless",
         "_failure",
         "_fed",
@@ -133,6 +137,7 @@ class Connection(asyncio.Protocol):
             -1
         )  # bytes of the body of a known head that are still to come; negative while the parser reads
         self._at_chunk = False  # the parser is between two chunks, and none of the next one has come
+        self._at_head = False  # the same, but the parser has not seen the head either
 
     # --- for the client
 
@@ -155,7 +160,7 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._bodiless = bodiless
         self._framed = self._interim = self._is_complete = self._may_reuse = False
-        self._is_chunked = self._at_chunk = False
+        self._is_chunked = self._at_chunk = self._at_head = False
         self._left = -1
         self._sent_at = monotonic()
         if not self.is_reused:
@@ -279,7 +284,9 @@ class Connection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Create the response, unless this is a 1xx head."""
+        """Create the response, unless this is a 1xx head, or one that was read without the parser."""
+        if self._response is not None:
+            return
         status: int = self._parser.get_status_code()
         headers = self._headers
         if len(headers) > HEADERS_MAX:
@@ -332,6 +339,8 @@ class Connection(asyncio.Protocol):
             self._read_body(response, data)
             return None
         found = None if self._bodiless else self._owner.heads.find(data)
+        if found is not None and found[2] < 0 and not self._begin_chunks(data, found[0], found[1] + 4):
+            found = None
         if found is None:
             error = self._parse(data)
             response = self._response
@@ -342,6 +351,8 @@ class Connection(asyncio.Protocol):
                     self._at_chunk = _whole_chunks(data, data.find(b"\r\n\r\n") + 4)[1] == len(data)
             return error
         head, end, length = found
+        if length < 0:
+            return None
         self._response = response = Response(
             self,
             200,
@@ -356,6 +367,27 @@ class Connection(asyncio.Protocol):
         self._left = length
         self._read_body(response, data[end + 4 :])
         return None
+
+    def _begin_chunks(self, data: bytes, head: KnownHead, start: int) -> bool:
+        """Begin an answer whose head is known, and whose body begins with whole chunks, or has not begun."""
+        pieces, end = _whole_chunks(data, start)
+        if end < len(data) and data[end:] != _LAST_CHUNK:
+            return False
+        self._response = response = Response(
+            self,
+            200,
+            None,
+            reused=self.is_reused,
+            sent_at=self._sent_at,
+            first_byte_at=monotonic(),
+            known=head,
+        )
+        self._framed = self._is_chunked = self._at_chunk = self._at_head = True
+        for piece in pieces:
+            response.feed(piece)
+        if end < len(data):
+            self._is_complete = self._may_reuse = True
+        return True
 
     def _read_body(self, response: Response, data: bytes) -> None:
         """Read a piece of a body of known length; what comes after it makes the connection unusable."""
@@ -398,6 +430,12 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> RemoteProtocolError | None:
         """Feed the parser; return the error of an invalid response."""
+        if self._at_head:
+            self._at_head = False
+            if data == _LAST_CHUNK:
+                self._is_complete = self._may_reuse = True
+                return None
+            self._parser.feed_data(_USUAL_HEAD)
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
