@@ -15,19 +15,19 @@ GRAIN_S: Final = 0.05
 class Deadlines:
     """Looks at its deadlines when the next of them may be over, and calls those that have been missed."""
 
-    __slots__ = ("_at", "_set", "_timer")
+    __slots__ = ("_set", "_timer", "at")
 
     def __init__(self) -> None:
         self._set: dict[Deadline, None] = {}
         """Those that were set, though some of them may have been lifted since."""
-        self._at = math.inf
+        self.at = math.inf
         """When it looks at them next, by its timer."""
         self._timer: Timer | None = None
 
     def add(self, deadline: "Deadline", loop: Loop) -> None:
         """Look at a deadline when it is due, or before."""
         self._set[deadline] = None
-        if deadline.when + SLACK_S < self._at:
+        if deadline.when + SLACK_S < self.at:
             if self._timer is not None:
                 self._timer.cancel()
             self._look_at(deadline.when, loop)
@@ -37,7 +37,7 @@ class Deadlines:
         self._set.pop(deadline, None)
 
     def _look_at(self, when: float, loop: Loop) -> None:
-        self._at = when
+        self.at = when
         self._timer = loop.call_later(when - loop.time(), lambda: self._look(loop))
 
     def _look(self, loop: Loop) -> None:
@@ -48,7 +48,7 @@ class Deadlines:
                 over.append(deadline)
             else:
                 following = min(following, deadline.when)
-        self._at, self._timer = math.inf, None
+        self.at, self._timer = math.inf, None
         if following < math.inf:
             self._look_at(max(following, now + GRAIN_S), loop)
         for deadline in over:
@@ -74,10 +74,8 @@ class Deadline:
 
     def due_in(self, wait_s: float) -> None:
         """Set the deadline to `wait_s` seconds from now."""
-        when = self._loop.time() + wait_s
-        is_earlier = when < self.when
-        self.when = when
-        if is_earlier or not self._is_added:
+        self.when = when = self._loop.time() + wait_s
+        if not self._is_added or when + SLACK_S < self._deadlines.at:
             self._is_added = True
             self._deadlines.add(self, self._loop)
 

@@ -339,20 +339,11 @@ class Connection(asyncio.Protocol):
             self._read_body(response, data)
             return None
         found = None if self._bodiless else self._owner.heads.find(data)
-        if found is not None and found[2] < 0 and not self._begin_chunks(data, found[0], found[1] + 4):
-            found = None
         if found is None:
-            error = self._parse(data)
-            response = self._response
-            if error is None and response is not None:
-                if not self._bodiless:
-                    self._owner.heads.learn(data, response.headers)
-                if self._is_chunked and not self._is_complete:
-                    self._at_chunk = _whole_chunks(data, data.find(b"\r\n\r\n") + 4)[1] == len(data)
-            return error
+            return self._parse_head(data, None)
         head, end, length = found
         if length < 0:
-            return None
+            return None if self._begin_chunks(data, head, end + 4) else self._parse_head(data, head)
         self._response = response = Response(
             self,
             200,
@@ -366,6 +357,20 @@ class Connection(asyncio.Protocol):
         self._framed = True
         self._left = length
         self._read_body(response, data[end + 4 :])
+        return None
+
+    def _parse_head(self, data: bytes, known: KnownHead | None) -> RemoteProtocolError | None:
+        """Have the beginning of an answer parsed; learn its head, if that is not known."""
+        error = self._parse(data)
+        response = self._response
+        if error is not None or response is None:
+            return error
+        if known is not None:
+            response.known = known
+        elif not self._bodiless:
+            self._owner.heads.learn(data, response.headers)
+        if self._is_chunked and not self._is_complete:
+            self._at_chunk = _whole_chunks(data, data.find(b"\r\n\r\n") + 4)[1] == len(data)
         return None
 
     def _begin_chunks(self, data: bytes, head: KnownHead, start: int) -> bool:

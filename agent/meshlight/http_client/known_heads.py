@@ -1,8 +1,8 @@
 """Heads of answers that were read before: an answer that begins like another one needs no parser.
 
-A backend's heads differ in the length of the body, and in their date once a second. Those of streams, whose bodies come
-in chunks, have no length. What is remembered has been read by the parser, and stands in the usual form: one header a
-line, and nothing about the connection. All else is parsed.
+A backend's heads differ in the length of the body, and in their date once a second; those of streams have no length.
+What is remembered has been read by the parser, and stands in the usual form: one header a line, and nothing about the
+connection. All else is parsed.
 """
 
 from collections.abc import Sequence
@@ -63,6 +63,11 @@ class KnownHead:
         self.shape = shape
         self.made: dict[str, object] = {}
         """What readers have made of it, by what they use it for."""
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return self.shape is None
 
     def headers(self, length: int) -> list[tuple[bytes, bytes]]:
         """Return its headers, with this length of the body if it has one."""

@@ -91,6 +91,8 @@ _UNIQUE: Final = frozenset(
     b"x-trace-id x-b3-traceid x-b3-spanid b3".split()
 )
 """Headers with which a head is like no other one: it is not worth remembering."""
+_IN_CHUNKS: Final = b"transfer-encoding: chunked\r\n\r\n"
+"""How the head of an answer in chunks ends."""
 
 
 class LaneRoute:
@@ -206,6 +208,29 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
         return None
     after = b"\r\n" + rest[: len(rest) - len(why) - 2]
     return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
+
+
+class StreamHead:
+    """The same for an answer in chunks."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: list[bytes]) -> None:
+        self._before = before
+
+    def written(self, why: bytes) -> bytes:
+        """Return the head; `why` is the header that says why the backend was chosen."""
+        before = self._before
+        return (before[0] if len(before) == 1 else request_id()[1].join(before)) + why + _IN_CHUNKS
+
+
+def stream_head(head: bytes, own_id: bytes, why: bytes) -> StreamHead | None:
+    """Return the same as `answer_head` for an answer in chunks."""
+    end = why + _IN_CHUNKS
+    if not head.endswith(end):
+        return None
+    before = head[: len(head) - len(end)]
+    return StreamHead(before.split(own_id) if own_id else [before])
 
 
 class Lane:
@@ -545,14 +570,22 @@ class LaneRequest:
             if not (is_complete and self._translated(response, self.translation, first)):
                 self._go_on()
             return
-        if is_complete and known is not None and not self.is_guests:
+        if known is not None and not self.is_guests:
             ready = known.made.get(trial.inbound.operation)
-            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
-                self._answer(response, ready, first)
+            if isinstance(ready, AnswerHead):
+                if is_complete and is_plainly_ok(first) and self._cycle.can_answer:
+                    self._answer(response, ready, first)
+                    return
+            elif isinstance(ready, StreamHead) and self._stream_as_before(response, ready, first):
                 return
-        if not (_is_plain(response, first) and self._cycle.has_room):
+        if _is_plain(response, first) and self._cycle.has_room:
+            self._start(response, first)
+        else:
             self._go_on()
-            return
+
+    def _start(self, response: Response, first: bytes) -> None:
+        """Pass on the beginning of an answer, which may be all of it."""
+        trial, known, is_complete = self._trial, response.known, response.is_complete
         self._timers.waits.pop(self, None)
         started = StartedResponse(response, response.take())
         if self.model_route is not None:
@@ -569,13 +602,38 @@ class LaneRequest:
         head = cycle.start(200, self._to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
-            if known is not None:
-                own_id = b"" if (b"x-request-id" in dict(response.headers)) else dict(extra)[b"x-request-id"]
-                known.made[trial.inbound.operation] = answer_head(head, len(first), own_id, _why(trial))
+        if known is not None and (known.is_chunked or is_complete):
+            own_id, why = dict(extra).get(b"x-request-id", b""), _why(trial)
+            known.made[trial.inbound.operation] = (
+                stream_head(head, own_id, why)
+                if known.is_chunked
+                else answer_head(head, len(first), own_id, why)
+            )
+        if is_complete:
             return
         tap.feed(first)
         cycle.offer(first)
         self._stream(response, tap)
+
+    def _stream_as_before(self, response: Response, head: StreamHead, first: bytes) -> bool:
+        """Pass on the beginning of a stream whose head is like one that was sent before; False if it is not plain."""
+        if response.has_failed or not (is_plainly_ok(first) and self._cycle.can_answer):
+            return False
+        trial, relay = self._trial, self._relay
+        self._timers.waits.pop(self, None)
+        relay.note_start(trial, response, first)
+        self._cycle.start_chunks(head.written(_why(trial)))
+        if response.is_complete:
+            self._end(UsageTap(), first)
+            return True
+        started = StartedResponse(response, response.take())
+        if self.model_route is not None:
+            started = relay.started_at(trial, started, self.model_route)
+        self._started = started
+        self._tap = tap = UsageTap(first)
+        self._cycle.offer(first)
+        self._stream(response, tap)
+        return True
 
     def _stream(self, response: Response, tap: UsageTap) -> None:
         """Pass on what comes next, as long as the backend is not silent for too long."""

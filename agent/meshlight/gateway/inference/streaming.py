@@ -130,6 +130,8 @@ class UsageTap:
         """Return (prompt tokens, completion tokens), or None when the answer reports none."""
         prompt, completion = _read(self.tail())
         if prompt is None and completion is None:
+            if self.total <= _TAIL:
+                return None
             prompt, completion = _read(self._head)
         elif prompt is None and (begun := _USAGE.search(self._head)):
             # Anthropic's streams report the prompt at their beginning, and often only the answer at their end.
