@@ -86,9 +86,8 @@ def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> He
             return Head(checked_model(body[start:end].decode()))
         except UnicodeDecodeError:
             raise BadRequest("The form's model is no text.", "Send it as UTF-8.", "model") from None
-    usual = read_usual(body)
-    if usual is not None:
-        return Head(checked_model(usual[0]), usual[1], usual[2])
+    if (usual := read_usual(body)) is not None and 0 < len(usual[0]) <= NAME_MAX:
+        return Head(*usual)
     fields = read_fields(body)
     if is_guest and (other := next((n for n in fields.names if fold(n) in _OTHER_MODELS), None)):
         raise BadRequest(
