@@ -118,7 +118,8 @@ class Connection(asyncio.Protocol):
         """False once either side has given it up."""
         self._owner = owner
         self._peer_name = peer_name
-        self._parser: Any = HttpResponseParser(self)
+        self._parser: Any = None
+        """httptools', once it is needed: many a connection has only heads that are known."""
         self._waiter: Waiter | None = None
         self._response: Response | None = None
         self._failure: UpstreamError | None = None  # why it is not usable any more
@@ -435,6 +436,8 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> RemoteProtocolError | None:
         """Feed the parser; return the error of an invalid response."""
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
         if self._at_head:
             self._at_head = False
             if data == _LAST_CHUNK:

@@ -141,6 +141,7 @@ class Connector:
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self.address = address
+        self._host_port = address.host_port
         self._owner = owner
         self._own = own
         self._resolver = resolver
@@ -156,7 +157,7 @@ class Connector:
 
     def new_connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
         """Return a connection for a transport to its address."""
-        return Connection(self._owner, self.address.host_port, loop)
+        return Connection(self._owner, self._host_port, loop)
 
     async def connect(self, timeout_s: float) -> Connection:
         """Return a connection, opened within `timeout_s` seconds; raises ConnectError.
@@ -195,10 +196,9 @@ class Connector:
                 )
         except OSError as error:  # among them TimeoutError and ssl.SSLError
             raise explain(error, where, is_tls=tls is not None, limit_s=limit_s) from error
-        refused = refused_itself(transport, address.port, where)
-        if refused is not None:
+        if is_to_itself(transport, address.port):
             connection.abort()
-            raise refused
+            raise ConnectError("refused", f"Connection refused at {where}.")
         return connection
 
     async def _connect_socket(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
@@ -238,12 +238,10 @@ class Connector:
         return why
 
 
-def refused_itself(transport: asyncio.BaseTransport, port: int, where: str) -> ConnectError | None:
-    """Return the error for a connection to itself: nobody listens, and the system chose the same port for our end."""
+def is_to_itself(transport: asyncio.BaseTransport, port: int) -> bool:
+    """Whether a connection is to itself: nobody listens, and the system chose the same port for our end."""
     own = transport.get_extra_info("sockname")  # None where the server has hung up already
-    if own is None or own[1] != port or own != transport.get_extra_info("peername"):
-        return None
-    return ConnectError("refused", f"Connection refused at {where}.")
+    return own is not None and own[1] == port and own == transport.get_extra_info("peername")
 
 
 async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from meshlight.domain.deadlines import Deadline, Deadlines
 from meshlight.domain.errors import ConnectError
 from meshlight.http_client.connection import Connection
-from meshlight.http_client.connector import Connector, explain, refused_itself
+from meshlight.http_client.connector import Connector, explain, is_to_itself
 
 
 class Opening:
@@ -158,12 +158,11 @@ class Dial(Opening):
 
     def _made(self, transport: asyncio.Transport, connection: Connection) -> None:
         self._deadline.close()
-        address = self._connector.address
-        if (error := refused_itself(transport, address.port, address.host_port)) is None:
-            self.end(connection, None)
-        else:
+        if is_to_itself(transport, self._connector.address.port):
             connection.abort()
-            self.end(None, error)
+            self.end(None, self._explained(ConnectionRefusedError()))
+        else:
+            self.end(connection, None)
 
     def _failed(self, error: BaseException) -> None:
         self._deadline.close()

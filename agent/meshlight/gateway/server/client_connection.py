@@ -159,8 +159,9 @@ class ClientConnection(HttpToolsProtocol):
         """Notify everything that waits for this client."""
         self._ignores_input = True
         self._deadline.close()
-        for cycle in self._unfinished():
-            cycle.client_left()
+        if self._running is not None or self._waiting:
+            for cycle in self._unfinished():
+                cycle.client_left()
         self._running = self._newest = self._held = None
         self._unparsed = []
         self._waiting.clear()
