@@ -172,8 +172,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         import uvloop  # noqa: PLC0415 there is no uvloop for Windows
     except ImportError:
         return None
-    # Else libuv has io_uring add and remove the one or two sockets of a turn, which takes longer than two calls.
-    os.environ.setdefault("UV_USE_IO_URING", "0")
     return uvloop.new_event_loop
 
 
