@@ -135,7 +135,8 @@ async def read_streams(
     port: int, streams: int, chunks: int, pace_ms: int, headers: dict[str, str]
 ) -> tuple[int, int, int]:
     """Return the chunks that arrived, and the median and the 99th percentile of the first one's time."""
-    body = f'{{"model": "m", "stream": true, "paced": {pace_ms}, "count": {chunks}, "messages": []}}'
+    wish = f'"metadata": {{"paced": {pace_ms}, "count": {chunks}}}'  # a usual field, as real requests have
+    body = f'{{"model": "m", "stream": true, {wish}, "messages": []}}'
     lines = [
         "POST /v1/chat/completions HTTP/1.1",
         f"host: 127.0.0.1:{port}",

@@ -3,17 +3,24 @@ from collections.abc import Callable
 from typing import cast
 
 from http_client.fake_connection import TinCan
-from meshlight.http_client.client import SLOW_FIRST_RESPONSE_S, ConnectionPool
+from meshlight.http_client.client import (
+    CLOSED_AT_ONCE,
+    IDLE_USUAL,
+    SLOW_FIRST_RESPONSE_S,
+    ConnectionPool,
+)
 from servers.byte_server import OK
 
 NOW = 1000.0
 
 
-def idle_connection(pool: ConnectionPool, at: float) -> TinCan:
+def idle_connection(pool: ConnectionPool, at: float, loop: "OneTimer | None" = None) -> TinCan:
     """Return a connection that has served once and has rested in `pool` since `at`."""
     can = TinCan()
     can.ask()
     can.hear(OK)
+    if loop is not None:
+        can.connection.loop = cast("asyncio.AbstractEventLoop", loop)
     can.connection.idle_since = at
     pool.opened(can.connection)
     pool.released(can.connection)
@@ -165,3 +172,20 @@ def test_a_new_connection_that_is_answered_in_time_closes_none() -> None:
     pool.answered(slow.connection)
     assert not can.transport.is_closed
     assert not idle_connection(pool, NOW).transport.is_closed
+
+
+def test_those_of_a_burst_are_closed_when_their_time_is_over_a_part_in_each_turn() -> None:
+    pool, loop = ConnectionPool(2.0), OneTimer()
+    loop.now = NOW
+    few = [idle_connection(pool, NOW) for _ in range(IDLE_USUAL)]
+    assert loop.call is None, "a few are closed by the next request"
+    burst = [idle_connection(pool, NOW + 1, loop) for _ in range(CLOSED_AT_ONCE + 1)]
+    loop.go_off()
+    assert loop.now == NOW + 2
+    assert all(can.transport.is_closed for can in few)
+    assert not any(can.transport.is_closed for can in burst)
+    loop.go_off()
+    assert loop.now == NOW + 3
+    assert [can.transport.is_closed for can in burst] == [True] * CLOSED_AT_ONCE + [False]
+    assert loop.call is None
+    assert pool.acquire(NOW + 3) is burst[-1].connection

@@ -17,6 +17,12 @@ HEADS = [
     b"HTTP/1.1 200 OK\r\nproxy-connection: close\r\ncontent-length: 1\r\n\r\nx",
     b"HTTP/1.1 201 Made\r\ncontent-length: 1\r\n\r\nx",
     b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nConnection: Keep-Alive\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx: b\r\ntransfer-encoding: chunked\r\ntrailer: t\r\n\r\n1\r\na\r\n0\r\nt: 1\r\n\r\n",
+    b"HTTP/1.1 201 Made\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
 ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
+from meshlight.domain.deadlines import Deadlines
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
@@ -14,16 +15,21 @@ from meshlight.http_client.connection import Connection, Waiter
 from meshlight.http_client.connector import Connector, Resolver
 from meshlight.http_client.fair_timeout import fair_timeout
 from meshlight.http_client.known_heads import KnownHeads
+from meshlight.http_client.opening import Dial, Opening, TaskOpening
 from meshlight.http_client.reply import Headers, Reply
 from meshlight.http_client.response import Response
 from meshlight.http_client.tunnel import TunnelConnector
 
-__all__ = ["Headers", "Reply", "Response", "Upstream"]
+__all__ = ["Headers", "Opening", "Reply", "Response", "Upstream"]
 
 CONNECT_SHARE: Final = 0.9
 """The share of a fetch's time for connecting, so that "no connection" and "no answer" are told apart."""
 SLOW_FIRST_RESPONSE_S: Final = 0.1
 """Each time it passes without a response, a new connection may be waiting for an idle one to be closed."""
+IDLE_USUAL: Final = 16
+"""More idle connections are those of a burst: closing them is no work for the next request."""
+CLOSED_AT_ONCE: Final = 64
+"""So many of them are closed in one turn of the event loop."""
 _SLACK_S: Final = 0.005
 """A timer may fire early by this much."""
 _REQUEST_LINES_MAX: Final = 256
@@ -37,10 +43,6 @@ class SendCounter(Protocol):
     """Counts how often a request was sent, also where nothing came of it."""
 
     sends: int
-
-
-Opening = asyncio.Task[Connection]
-"""A connection that is being opened."""
 
 
 class SentRequest:
@@ -80,6 +82,7 @@ class Upstream:
             if proxy is None
             else TunnelConnector(address, self._pool, proxy=proxy, own=own, resolver=resolver, tls=tls)
         )
+        self._deadlines = Deadlines()
         self._lines: dict[tuple[str, str], bytes] = {}
         self._targets: dict[str, str] = {}
 
@@ -129,7 +132,7 @@ class Upstream:
         if isinstance(sent, SentRequest):
             connection, waiter = sent.connection, sent.waiter
         elif sent is not None:
-            connection = await _opened(sent)
+            connection = await sent.wait()
         elif not fresh:
             connection = self._pool.acquire(monotonic())
         while True:
@@ -165,7 +168,10 @@ class Upstream:
 
         Whoever begins it either sends on it with `post`, or passes it to `send`.
         """
-        return asyncio.get_running_loop().create_task(self._connector.connect(self._connect_timeout_s))
+        loop, connector, limit_s = asyncio.get_running_loop(), self._connector, self._connect_timeout_s
+        if isinstance(connector, Connector) and (ip := connector.clear_ip) is not None:
+            return Dial(loop, connector, ip, limit_s, self._deadlines)
+        return TaskOpening(loop, connector.connect(limit_s))
 
     def start_of_post(self, target: str, headers: Headers) -> bytes:
         """Return the head of a POST up to the length of its body; raises BadRequest like `send`."""
@@ -270,23 +276,6 @@ async def _read_whole(response: Response, limit: int) -> bytes | None:
     return b"".join(pieces)
 
 
-async def _opened(opening: Opening) -> Connection:
-    """Wait for a connection; cancelling closes it."""
-    try:
-        if opening.done():
-            await asyncio.sleep(0)  # a cancellation that is due comes first
-        return await opening
-    except asyncio.CancelledError:
-        opening.add_done_callback(_give_up)
-        raise
-
-
-def _give_up(opening: Opening) -> None:
-    """Close a connection that nobody waits for any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().abort()
-
-
 class Room:
     """What the pools of connections to one server share."""
 
@@ -310,7 +299,7 @@ class ConnectionPool:
     pool that shares the room at the server only when it is late again.
     """
 
-    __slots__ = ("_expiry_s", "_first", "_idle", "_is_closed", "_timer", "heads", "open", "room")
+    __slots__ = ("_closing", "_expiry_s", "_first", "_idle", "_is_closed", "_timer", "heads", "open", "room")
 
     def __init__(self, expiry_s: float) -> None:
         self.heads = KnownHeads()
@@ -321,6 +310,8 @@ class ConnectionPool:
         """New connections that wait for their first response, with since when, the oldest first."""
         self.join(Room())
         self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        """When connections of a burst are closed next."""
         self._is_closed = False
         self._idle: deque[Connection] = deque()  # oldest first
 
@@ -334,8 +325,9 @@ class ConnectionPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
+            connection.is_idle = False
             if now - connection.idle_since > self._expiry_s:
-                idle.append(connection)
+                connection.close()
                 self._close_idle()  # the others were idle even longer
             elif connection.is_usable:
                 return connection
@@ -349,7 +341,7 @@ class ConnectionPool:
     def close_oldest(self) -> bool:
         """Close the connection that has been idle for longest; False if there is none."""
         if self._idle:
-            self._idle.popleft().close()
+            self._rested(self._idle.popleft())
             return True
         return False
 
@@ -387,13 +379,17 @@ class ConnectionPool:
             return
         idle = self._idle
         if idle and connection.idle_since - idle[0].idle_since > self._expiry_s:
-            idle.popleft().close()  # else the oldest ones would stay for ever after a burst
+            self._rested(idle.popleft())  # else the oldest ones would stay for ever after a burst
+        connection.is_idle = True
         idle.append(connection)
+        if len(idle) > IDLE_USUAL and self._closing is None:
+            loop = connection.loop
+            self._closing = loop.call_later(self._expiry_s, self._close_burst, loop)
 
     def closed(self, connection: Connection) -> None:
         """Remove a connection."""
         self.open -= 1
-        if connection in self._idle:
+        if connection.is_idle:
             self._idle.remove(connection)
 
     def _make_room(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -416,6 +412,22 @@ class ConnectionPool:
         wait_s = next(iter(first.values())) + SLOW_FIRST_RESPONSE_S - now
         self._timer = loop.call_later(wait_s, self._make_room, loop)
 
+    def _close_burst(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close those that were idle for too long, and look again while there are many."""
+        self._closing = None
+        idle, now = self._idle, loop.time()
+        for _ in range(min(len(idle), CLOSED_AT_ONCE)):
+            if now - idle[0].idle_since + _SLACK_S < self._expiry_s:
+                break
+            self._rested(idle.popleft())
+        if len(idle) > IDLE_USUAL:
+            wait_s = idle[0].idle_since + self._expiry_s - now
+            self._closing = loop.call_later(max(wait_s, 0.0), self._close_burst, loop)
+
     def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().close()
+            self._rested(self._idle.pop())
+
+    def _rested(self, connection: Connection) -> None:
+        connection.is_idle = False
+        connection.close()

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
-from meshlight.http_client.known_heads import END, KnownHeads
+from meshlight.http_client.known_heads import END, KnownHead, KnownHeads
 from meshlight.http_client.response import HIGH_WATER, Response, ResponseListener
 
 HEAD_MAX: Final = 64 * 1024
@@ -28,6 +28,9 @@ _LOOKED_AT_MAX: Final = 4 * 1024
 _SIZE_LINE_MAX: Final = 6
 _sizes: dict[bytes, int] = {}
 """The sizes of small chunks as they are usually written; there are at most 4,095."""
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_USUAL_HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+"""What the parser sees of an answer whose head was read without it."""
 _USUAL_SIZE: Final = re.compile(rb"[1-9a-f][0-9a-f]{0,2}")
 
 
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_at_chunk",
+        "_at_head",
         "_bodiless",
         "_failure",
         "_fed",
@@ -83,6 +87,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "idle_since",
+        "is_idle",
         "is_reused",
         "is_usable",
         "loop",
@@ -94,6 +99,8 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.idle_since = 0.0
         """When the last exchange ended, in seconds of `time.monotonic()`."""
+        self.is_idle = False
+        """Whether it waits in the pool."""
         self.is_reused = False
         """Whether an exchange has ended on it."""
         self.is_usable = True
@@ -101,7 +108,8 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._known = owner.heads
         self._peer_name = peer_name
-        self._parser: Any = HttpResponseParser(self)
+        self._parser: Any = None
+        """httptools', once it is needed: many a connection has only heads that are known."""
         self._waiter: Waiter | None = None
         self._response: Response | None = None
         self._failure: UpstreamError | None = None  # why it is not usable any more
@@ -120,6 +128,7 @@ class Connection(asyncio.Protocol):
             -1
         )  # bytes of the body of a known head that are still to come; negative while the parser reads
         self._at_chunk = False  # the parser is between two chunks, and none of the next one has come
+        self._at_head = False  # the same, but the parser has not seen the head either
 
     # --- for the client
 
@@ -142,7 +151,7 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._bodiless = bodiless
         self._framed = self._interim = self._is_complete = self._may_reuse = False
-        self._is_chunked = self._at_chunk = False
+        self._is_chunked = self._at_chunk = self._at_head = False
         self._left = -1
         self._sent_at = monotonic()
         if not self.is_reused:
@@ -265,7 +274,9 @@ class Connection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Create the response, unless this is a 1xx head."""
+        """Create the response, unless this is a 1xx head, or one that was read without the parser."""
+        if self._response is not None:
+            return
         status: int = self._parser.get_status_code()
         headers = self._headers
         if len(headers) > HEADERS_MAX:
@@ -319,15 +330,10 @@ class Connection(asyncio.Protocol):
             return None
         found = None if self._bodiless else self._known.find(data)
         if found is None:
-            error = self._parse(data)
-            response = self._response
-            if error is None and response is not None:
-                if not self._bodiless:
-                    self._known.learn(data, response.headers)
-                if self._is_chunked and not self._is_complete:
-                    self._at_chunk = _whole_chunks(data, data.find(END) + len(END))[1] == len(data)
-            return error
+            return self._parse_head(data, None)
         head, start, length = found
+        if length < 0:
+            return None if self._begin_chunks(data, head, start) else self._parse_head(data, head)
         self._response = response = Response(
             self,
             200,
@@ -342,6 +348,41 @@ class Connection(asyncio.Protocol):
         self._left = length
         self._read_body(response, data[start:])
         return None
+
+    def _parse_head(self, data: bytes, known: KnownHead | None) -> RemoteProtocolError | None:
+        """Have the beginning of an answer parsed; learn its head, if that is not known."""
+        error = self._parse(data)
+        response = self._response
+        if error is not None or response is None:
+            return error
+        if known is not None:
+            response.known = known
+        elif not self._bodiless:
+            self._known.learn(data, response.headers)
+        if self._is_chunked and not self._is_complete:
+            self._at_chunk = _whole_chunks(data, data.find(END) + len(END))[1] == len(data)
+        return None
+
+    def _begin_chunks(self, data: bytes, head: KnownHead, start: int) -> bool:
+        """Begin an answer whose head is known, and whose body begins with whole chunks, or has not begun."""
+        pieces, end = _whole_chunks(data, start)
+        if end < len(data) and data[end:] != _LAST_CHUNK:
+            return False
+        self._response = response = Response(
+            self,
+            200,
+            None,
+            reused=self.is_reused,
+            sent_at=self._sent_at,
+            first_byte_at=monotonic(),
+            known=head,
+        )
+        self._framed = self._is_chunked = self._at_chunk = self._at_head = True
+        for piece in pieces:
+            response.feed(piece)
+        if end < len(data):
+            self._is_complete = self._may_reuse = True
+        return True
 
     def _read_body(self, response: Response, data: bytes) -> None:
         """Read a piece of a body of known length; what comes after it makes the connection unusable."""
@@ -384,6 +425,14 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> RemoteProtocolError | None:
         """Feed the parser; return the error of an invalid response."""
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+        if self._at_head:
+            self._at_head = False
+            if data == _LAST_CHUNK:
+                self._is_complete = self._may_reuse = True
+                return None
+            self._parser.feed_data(_USUAL_HEAD)
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -458,7 +507,8 @@ def _whole_chunks(data: bytes, start: int) -> tuple[list[bytes], int]:
         return pieces, start
     while start < len(data):
         line = data.find(b"\r\n", start, start + _SIZE_LINE_MAX)
-        size = _size(data[start:line]) if line > 0 else 0
+        digits = data[start:line] if line > 0 else b""
+        size = _sizes.get(digits) or _size(digits)
         end = line + 4 + size
         if not size or data[end - 2 : end] != b"\r\n":
             break

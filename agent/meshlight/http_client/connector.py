@@ -140,11 +140,24 @@ class Connector:
         resolver: Resolver,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
     ) -> None:
-        self._address = address
+        self.address = address
+        self._host_port = address.host_port
         self._owner = owner
         self._own = own
         self._resolver = resolver
         self._tls = tls
+        is_clear = address.scheme == "http" and not address.socket
+        self._clear_ip = _literal(address.host) if is_clear else None
+
+    @property
+    def clear_ip(self) -> str | None:
+        """The one IP address that it connects to, in clear; None where there is more to do, or it must not."""
+        ip = self._clear_ip
+        return ip if ip is not None and self._why_not(ip) is None else None
+
+    def new_connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        """Return a connection for a transport to its address."""
+        return Connection(self._owner, self._host_port, loop)
 
     async def connect(self, timeout_s: float) -> Connection:
         """Return a connection, opened within `timeout_s` seconds; raises ConnectError.
@@ -153,10 +166,10 @@ class Connector:
         second.
         """
         loop = asyncio.get_running_loop()
-        if self._address.socket:
+        if self.address.socket:
             return await self._connect_socket(loop, timeout_s)
         deadline = loop.time() + timeout_s
-        ips = await resolve_host(self._address.host, self._resolver, timeout_s)
+        ips = await resolve_host(self.address.host, self._resolver, timeout_s)
         failed: ConnectError | None = None
         for index, ip in enumerate(ips):
             share_s = (deadline - loop.time()) / (len(ips) - index)
@@ -164,18 +177,18 @@ class Connector:
                 return await self._connect_ip(loop, ip, share_s)
             except ConnectError as error:
                 failed = error if failed is None else more_specific_error(failed, error)
-        self._resolver.forget(self._address.host)
-        raise failed or ConnectError("name", f"The name {self._address.host} has no address.")
+        self._resolver.forget(self.address.host)
+        raise failed or ConnectError("name", f"The name {self.address.host} has no address.")
 
     async def _connect_ip(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
-        address = self._address
+        address = self.address
         self._check(ip)
         tls = self._context() if address.scheme == "https" else None
         where = address.host_port if ip == address.host else f"{address.host_port} ({ip})"
         try:
             async with fair_timeout(limit_s):
                 transport, connection = await loop.create_connection(
-                    lambda: Connection(self._owner, address.host_port, loop),
+                    lambda: self.new_connection(loop),
                     ip,
                     address.port,
                     ssl=tls,
@@ -183,16 +196,14 @@ class Connector:
                 )
         except OSError as error:  # among them TimeoutError and ssl.SSLError
             raise explain(error, where, is_tls=tls is not None, limit_s=limit_s) from error
-        own = transport.get_extra_info("sockname")  # None where the server has hung up already
-        if own is not None and own[1] == address.port and own == transport.get_extra_info("peername"):
-            # Nobody listens, and the system chose the same port for our end: the connection is to itself.
+        if is_to_itself(transport, address.port):
             connection.abort()
             raise ConnectError("refused", f"Connection refused at {where}.")
         return connection
 
     async def _connect_socket(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
         """Connect to a Unix socket."""
-        path = self._address.socket
+        path = self.address.socket
         try:
             async with fair_timeout(limit_s):
                 _, connection = await loop.create_unix_connection(
@@ -214,13 +225,23 @@ class Connector:
 
     def _check(self, ip: str) -> None:
         """Refuse forbidden addresses; checked for each address on each connect, because names may change."""
-        address = self._address
-        why = forbid(ip)
-        if why is None and (plain_ip(ip), address.port) in self._own:
-            why = "Meshlight's own address, which can't be its own backend"
+        address = self.address
+        why = self._why_not(ip)
         if why is not None:
             name = address.host_port if ip == address.host else f"{address.host_port} ({ip})"
             raise ConnectError("forbidden", f"{name} is not connected to: it is {why}.")
+
+    def _why_not(self, ip: str) -> str | None:
+        why = forbid(ip)
+        if why is None and (plain_ip(ip), self.address.port) in self._own:
+            why = "Meshlight's own address, which can't be its own backend"
+        return why
+
+
+def is_to_itself(transport: asyncio.BaseTransport, port: int) -> bool:
+    """Whether a connection is to itself: nobody listens, and the system chose the same port for our end."""
+    own = transport.get_extra_info("sockname")  # None where the server has hung up already
+    return own is not None and own[1] == port and own == transport.get_extra_info("peername")
 
 
 async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple[str, ...]:

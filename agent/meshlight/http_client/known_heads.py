@@ -1,7 +1,8 @@
 """Heads of answers that were read before: an answer that begins like another one needs no parser.
 
-A backend's heads differ in the length of the body, and in their date once a second. What is remembered has been read
-by the parser, and stands in the usual form: one header a line, and nothing about the connection. All else is parsed.
+A backend's heads differ in the length of the body, and in their date once a second; those of streams have no length.
+What is remembered has been read by the parser, and stands in the usual form: one header a line, and nothing about the
+connection. All else is parsed.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ _STATUS: Final = b"HTTP/1.1 200 "
 _ODD: Final = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"trailer", b"upgrade"})
 """Headers of which the parser makes more than a line: the framing, or whether the connection stays open."""
 _OPEN: Final = (b"connection", b"keep-alive")
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
 
 
 class HeadShape:
@@ -52,44 +54,61 @@ class HeadShape:
 
 
 class KnownHead:
-    """The head of an answer with status 200, whose body has a known length."""
+    """The head of an answer with status 200, whose body has a known length or comes in chunks.
+
+    `place` is where the length is among its headers; if the body comes in chunks, it is negative, and `shape` None.
+    """
 
     __slots__ = ("_headers", "_place", "made", "shape")
 
-    def __init__(self, headers: Sequence[tuple[bytes, bytes]], place: int, shape: HeadShape) -> None:
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]], place: int, shape: HeadShape | None) -> None:
         self._headers = list(headers)
         self._place = place
         self.shape = shape
         self.made: dict[str, object] = {}
         """What readers have made of it, by what they use it for."""
 
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return self.shape is None
+
     def headers(self, length: int) -> list[tuple[bytes, bytes]]:
-        """Return its headers with this length of the body."""
+        """Return its headers, with this length of the body if it has one."""
         headers = self._headers.copy()
-        headers[self._place] = (b"content-length", b"%d" % length)
+        if self._place >= 0:
+            headers[self._place] = (b"content-length", b"%d" % length)
         return headers
 
 
 class KnownHeads:
     """The heads of one backend."""
 
-    __slots__ = ("_heads", "_last", "_left", "_seen")
+    __slots__ = ("_heads", "_last", "_left", "_of_chunks", "_seen")
 
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead] = {}
+        self._of_chunks: dict[bytes, KnownHead] = {}
+        """Those of bodies in chunks."""
         self._last: KnownHead | None = None
-        """The one that came last, which mostly comes again."""
+        """The one with a length that came last, which mostly comes again."""
         self._left = _TRIES
         self._seen = 0
 
     def find(self, data: bytes) -> tuple[KnownHead, int, int] | None:
-        """Return the known head that `data` begins with, where the body begins, and its length."""
+        """Return the known head that `data` begins with, where the body begins, and its length.
+
+        The length is negative for a body in chunks.
+        """
         last = self._last
-        if last is not None:
+        if last is not None and last.shape is not None:
             start, length = last.shape.body(data)
             if start:
                 return last, start, length
         end = data.find(END, 0, HEAD_BYTES)
+        if end > 0 and (head := self._of_chunks.get(data[:end])) is not None:
+            self._left = _TRIES
+            return head, end + len(END), -1
         found = without_length(data, end)
         if found is None:
             return None
@@ -106,19 +125,27 @@ class KnownHeads:
         if self._left <= 0 and self._seen % _RARELY:
             return
         end = data.find(END, 0, HEAD_BYTES)
+        if end < 0 or not data.startswith(_STATUS):
+            return
+        usual = [(name, value.lower()) for name, value in headers]
+        names = [header[0] for header in usual if header not in (_OPEN, _CHUNKED)]
+        lengths, chunkings = names.count(b"content-length"), usual.count(_CHUNKED)
+        if not _ODD.isdisjoint(names) or lengths + chunkings != 1:
+            return
+        if chunkings:
+            if _lines(data[:end]) == list(headers):
+                self._remember(self._of_chunks, data[:end], KnownHead(headers, -1, None))
+            return
         found = without_length(data, end)
-        if found is None or not data.startswith(_STATUS):
-            return
-        names = [name for name, value in headers if (name, value.lower()) != _OPEN]
-        if not _ODD.isdisjoint(names) or names.count(b"content-length") != 1:
-            return
-        if not is_read_as(data[:end], headers):
-            return
+        if found is not None and is_read_as(data[:end], headers):
+            place = [name for name, _ in headers].index(b"content-length")
+            self._remember(self._heads, found[0], KnownHead(headers, place, HeadShape(found[0])))
+
+    def _remember(self, heads: dict[bytes, KnownHead], known_as: bytes, head: KnownHead) -> None:
         self._left -= 1
-        if len(self._heads) >= _HEADS_MAX:
-            self._heads.clear()
-        place = [name for name, _ in headers].index(b"content-length")
-        self._heads[found[0]] = KnownHead(headers, place, HeadShape(found[0]))
+        if len(heads) >= _HEADS_MAX:
+            heads.clear()
+        heads[known_as] = head
 
 
 def without_length(data: bytes, end: int) -> tuple[bytes, int] | None:
@@ -140,10 +167,15 @@ def without_length(data: bytes, end: int) -> tuple[bytes, int] | None:
 
 def is_read_as(head: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether the lines of a head are what a parser made of it, and the body's length is where it is looked for."""
+    if _lines(head) != list(headers):
+        return False
+    return head[: head.find(_LENGTH) + len(_LENGTH)].lower().endswith(_LENGTH_LINE)
+
+
+def _lines(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a head in the usual form."""
     read = []
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         read.append((name.lower(), value.strip(b" \t")))
-    if read != list(headers):
-        return False
-    return head[: head.find(_LENGTH) + len(_LENGTH)].lower().endswith(_LENGTH_LINE)
+    return read

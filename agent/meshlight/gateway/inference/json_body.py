@@ -13,6 +13,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -20,13 +21,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest, NoModelInBody
-from meshlight.gateway.inference.usual_body import SMALL, read_usual
+from meshlight.gateway.inference.usual_body import SMALL
 from meshlight.gateway.inference.usual_fields import DECIDING, USUAL
 
 KEYS_MAX = 1_000
 """Fields that a body may have; requests have a few dozen."""
 LENIENT_ITEMS = 200_000
 """Items that a body which is no strict JSON may have: it is read by slower means."""
+REMEMBERED_LETTERS = 64
+"""A name of so many is folded once: the same ones come again and again."""
 
 # Possessive quantifiers throughout: a string of 50 MB must not be backtracked into.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -59,8 +62,8 @@ class Fields(Struct, frozen=True):
     model: str | None
     stream: bool
     store: bool
-    names: list[str] | None
-    """Every key, in order; None where all of them are usual ones."""
+    names: list[str]
+    """Every key, in order."""
 
 
 def read_fields(body: bytes) -> Fields:
@@ -68,11 +71,6 @@ def read_fields(body: bytes) -> Fields:
 
     Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
     """
-    usual = read_usual(body)
-    return _read_any(body) if usual is None else Fields(usual[0] or None, usual[1], usual[2], None)
-
-
-def _read_any(body: bytes) -> Fields:
     try:
         found = _decode(body, len(body))
     except msgspec.ValidationError as error:
@@ -123,9 +121,9 @@ def check_spelling(
         for name in names:
             if name in usual:
                 continue
-            meant = deciding.get(fold(name)) or deciding.get(
-                fold(name.partition("\0")[0])
-            )  # C's strings end there
+            meant = deciding.get(fold(name))
+            if meant is None and "\0" in name:  # C's strings end there
+                meant = deciding.get(fold(name.partition("\0")[0]))
             if meant is not None and meant != name:
                 raise BadRequest(
                     f"The body has a field {name[:40]!r}, which some servers read as {meant!r} and others do not.",
@@ -144,10 +142,17 @@ def field_repeated(name: str) -> BadRequest:
 
 def fold(name: str) -> str:
     """Return a name as the most lenient reader reads it: without case, letters and digits only."""
+    return _fold_short(name) if len(name) <= REMEMBERED_LETTERS else _fold(name)
+
+
+def _fold(name: str) -> str:
     if name.isascii():
         name = name.lower()
         return name if name.isalnum() else "".join(filter(str.isalnum, name))
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
+
+
+_fold_short = lru_cache(1_024)(_fold)
 
 
 def value_span(body: bytes, name: str) -> tuple[int, int]:

@@ -92,6 +92,8 @@ _UNIQUE: Final = frozenset(
     b"x-trace-id x-b3-traceid x-b3-spanid b3".split()
 )
 """Headers with which a head is like no other one: it is not worth remembering."""
+_IN_CHUNKS: Final = b"transfer-encoding: chunked\r\n\r\n"
+"""How the head of an answer in chunks ends."""
 
 
 class LaneRoute:
@@ -204,6 +206,29 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
         return None
     after = b"\r\n" + rest[: len(rest) - len(why) - 2]
     return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
+
+
+class StreamHead:
+    """The same for an answer in chunks."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: list[bytes]) -> None:
+        self._before = before
+
+    def written(self, why: bytes) -> bytes:
+        """Return the head; `why` is the header that says why the backend was chosen."""
+        before = self._before
+        return (before[0] if len(before) == 1 else new_request_id().join(before)) + why + _IN_CHUNKS
+
+
+def stream_head(head: bytes, own_id: bytes, why: bytes) -> StreamHead | None:
+    """Return the same as `answer_head` for an answer in chunks."""
+    end = why + _IN_CHUNKS
+    if not head.endswith(end):
+        return None
+    before = head[: len(head) - len(end)]
+    return StreamHead(before.split(own_id) if own_id else [before])
 
 
 class Lane(ConnectionLane[KnownHead]):
@@ -456,7 +481,7 @@ class LaneRequest(ResponseListener):
     def open(self, route: LaneRoute, body: bytes) -> None:
         """Send the request as soon as there is a new connection."""
         self._opening = opening = route.upstream.open_at_once()
-        opening.add_done_callback(partial(self._opened, route, body))
+        opening.then(partial(self._opened, opening, route, body))
 
     def begin(self, trial: RouteTrial, upstream: Connection | None) -> None:
         """Wait for the first byte, which comes on `upstream`, if that is there already."""
@@ -480,24 +505,20 @@ class LaneRequest(ResponseListener):
         """Where it waits, if it may leave when that falls."""
         return self._relay.leaves(self._trial)
 
-    def _opened(self, route: LaneRoute, body: bytes, opening: Opening) -> None:
+    def _opened(self, opening: Opening, route: LaneRoute, body: bytes) -> None:
         """Send the request; without a connection, leave it to a task, which finds out why there is none.
 
         So does one whose backend has another key by now: the task builds it anew.
         """
         if self._is_over:
             return
-        if (
-            opening.cancelled()
-            or opening.exception() is not None
-            or not opening.result().is_usable
-            or route.version != route.link.version
-        ):
+        upstream = opening.connection
+        if upstream is None or not upstream.is_usable or route.version != route.link.version:
             self._go_on()
             return
         self._opening = None
-        self._upstream = opening.result()
-        post(self._upstream, route.start, body, self)
+        self._upstream = upstream
+        post(upstream, route.start, body, self)
 
     # Called by the backend's connection.
 
@@ -547,14 +568,22 @@ class LaneRequest(ResponseListener):
             if not (is_complete and self._translated(response, self.translation, first)):
                 self._go_on()
             return
-        if is_complete and known is not None and not self.is_guests:
+        if known is not None and not self.is_guests:
             ready = known.made.get(trial.inbound.operation)
-            if isinstance(ready, AnswerHead) and is_plainly_ok(first) and self._cycle.can_answer:
-                self._answer(response, ready, first)
+            if isinstance(ready, AnswerHead):
+                if is_complete and is_plainly_ok(first) and self._cycle.can_answer:
+                    self._answer(response, ready, first)
+                    return
+            elif isinstance(ready, StreamHead) and self._stream_as_before(response, ready, first):
                 return
-        if not (_is_plain(response, first) and self._cycle.has_room):
+        if _is_plain(response, first) and self._cycle.has_room:
+            self._start(response, first)
+        else:
             self._go_on()
-            return
+
+    def _start(self, response: Response, first: bytes) -> None:
+        """Pass on the beginning of an answer, which may be all of it."""
+        trial, known, is_complete = self._trial, response.known, response.is_complete
         self._timers.discard(self)
         started = StartedResponse(response, response.take())
         if self.model_route is not None:
@@ -571,17 +600,43 @@ class LaneRequest(ResponseListener):
         head = cycle.start(200, self._to_client(response.headers, extra))
         if is_complete:
             self._end(tap, first)
-            if known is not None:
-                own_id = b"" if (b"x-request-id" in dict(response.headers)) else dict(extra)[b"x-request-id"]
-                known.made[trial.inbound.operation] = answer_head(head, len(first), own_id, _why(trial))
+        if known is not None and (known.is_chunked or is_complete):
+            own_id, why = dict(extra).get(b"x-request-id", b""), _why(trial)
+            known.made[trial.inbound.operation] = (
+                stream_head(head, own_id, why)
+                if known.is_chunked
+                else answer_head(head, len(first), own_id, why)
+            )
+        if is_complete:
             return
         tap.feed(first)
         cycle.offer(first)
         self._stream(response, tap)
 
+    def _stream_as_before(self, response: Response, head: StreamHead, first: bytes) -> bool:
+        """Pass on the beginning of a stream whose head is like one that was sent before; False if it is not plain."""
+        if response.has_failed or not (is_plainly_ok(first) and self._cycle.can_answer):
+            return False
+        trial, relay = self._trial, self._relay
+        self._timers.waits.pop(self, None)
+        relay.note_start(trial, response, first)
+        self._cycle.start_chunks(head.written(_why(trial)))
+        if response.is_complete:
+            self._end(UsageTap(), first)
+            return True
+        started = StartedResponse(response, response.take())
+        if self.model_route is not None:
+            started = relay.started_at(trial, started, self.model_route)
+        self._started = started
+        self._tap = tap = UsageTap(first)
+        self._cycle.offer(first)
+        self._stream(response, tap)
+        return True
+
     def _stream(self, response: Response, tap: UsageTap) -> None:
         """Pass on what comes next, as long as the backend is not silent for too long."""
-        self._silence = SilenceTimer(self._trial.link.backend.idle_s, self)
+        relay = self._relay
+        self._silence = SilenceTimer(relay.silences, self._timers.loop, self._trial.link.backend.idle_s, self)
         self._silence.begin()
         way = self._cycle.chunk_way()
         if way is not None:
@@ -703,7 +758,7 @@ class LaneRequest(ResponseListener):
             self._response.listener = self._response.on_chunk = None
         self._own_cycle().on_leave = None
         if self._silence is not None:
-            self._silence.end()
+            self._silence.close()
             self._silence = None
 
 

@@ -17,6 +17,7 @@ from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
+from meshlight.domain.deadlines import Deadlines
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
@@ -143,6 +144,8 @@ class Relay:
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         self.timers: FirstByteTimers | None = None
         """The waits for a first byte, since there was one."""
+        self.silences = Deadlines()
+        """Until when backends may be silent in the middle of an answer."""
         registry.listen(self._on_change)
 
     async def run(
@@ -566,6 +569,7 @@ class Relay:
                 link.backend.idle_s,
                 is_guest=inbound.guest is not None,
                 begun=tap,
+                deadlines=self.silences,
             )
             outcome = self.record_end(trial, started.response.status, tap)
         except StreamAborted as aborted:

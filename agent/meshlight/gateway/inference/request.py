@@ -86,10 +86,10 @@ def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> He
             return Head(checked_model(body[start:end].decode()))
         except UnicodeDecodeError:
             raise BadRequest("The form's model is no text.", "Send it as UTF-8.", "model") from None
-    if not is_guest and (usual := read_usual(body)) is not None and 0 < len(usual[0]) <= NAME_MAX:
+    if (usual := read_usual(body)) is not None and 0 < len(usual[0]) <= NAME_MAX:
         return Head(usual[0], usual[1], usual[2])
     fields = read_fields(body)
-    if is_guest and (other := next((n for n in fields.names or () if fold(n) in _OTHER_MODELS), None)):
+    if is_guest and (other := next((n for n in fields.names if fold(n) in _OTHER_MODELS), None)):
         raise BadRequest(
             f"{other[:40]!r} is not accepted from a peer.", 'Name the one model under "model".', other[:40]
         )

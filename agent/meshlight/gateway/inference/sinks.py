@@ -187,6 +187,10 @@ class NamedCycle:
         ready, held = self.renaming.piece(last)
         self.cycle.end(ready + held)
 
+    def start_chunks(self, head: bytes) -> None:
+        """Never: see `can_answer`."""
+        raise NotImplementedError
+
     def chunk_way(self) -> None:
         """None: a chunk may have to change."""
 

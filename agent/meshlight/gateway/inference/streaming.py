@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from meshlight.domain.clock import Loop
+from meshlight.domain.deadlines import Deadline, Deadlines
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
@@ -59,36 +61,22 @@ class StreamAborted(Exception):
         self.why = why
 
 
-class SilenceTimer:
-    """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
+class SilenceTimer(Deadline):
+    """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted."""
 
-    Noting a byte costs an assignment: when the one timer fires, it checks how long ago that was, and is set anew.
-    """
+    __slots__ = ("_cancellation", "_limit_s")
 
-    __slots__ = ("_cancellation", "_limit_s", "_loop", "_timer", "since")
-
-    def __init__(self, limit_s: float, cancellation: Waiting) -> None:
-        self.since: float | None = None
-        """Since when we wait for the backend; None while we do not."""
+    def __init__(self, deadlines: Deadlines, loop: Loop, limit_s: float, cancellation: Waiting) -> None:
+        super().__init__(deadlines, loop, self._fire)
         self._limit_s = limit_s
         self._cancellation = cancellation
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(limit_s, self._check)
 
     def begin(self) -> None:
         """Wait for the backend from now on."""
-        self.since = self._loop.time()
+        self.due_in(self._limit_s)
 
-    def end(self) -> None:
-        """Stop: the answer has ended."""
-        self._timer.cancel()
-
-    def _check(self) -> None:
-        silent_s = 0.0 if self.since is None else self._loop.time() - self.since
-        if silent_s >= self._limit_s:
-            self._cancellation.fire("idle")
-        else:
-            self._timer = self._loop.call_later(self._limit_s - silent_s, self._check)
+    def _fire(self) -> None:
+        self._cancellation.fire("idle")
 
 
 class UsageTap:
@@ -153,6 +141,8 @@ class UsageTap:
         """Return (prompt tokens, completion tokens), or None when the answer reports none."""
         prompt, completion = _read(self.tail())
         if prompt is None and completion is None:
+            if self.total <= _TAIL:
+                return None
             prompt, completion = _read(self._beginning())
         elif prompt is None and (begun := _USAGE.search(head := self._beginning())):
             # Anthropic's streams report the prompt at their beginning, and often only the answer at their end.
@@ -236,7 +226,7 @@ def _number(found: re.Match[bytes] | None) -> int | None:
     return int(found[1]) if found else None
 
 
-async def stream_response(
+async def stream_response(  # noqa: PLR0913 - some are given by name
     started: StartedResponse,
     operation: Operation,
     sink: Sink,
@@ -246,18 +236,20 @@ async def stream_response(
     *,
     is_guest: bool = False,
     begun: UsageTap | None = None,
+    deadlines: Deadlines | None = None,
 ) -> UsageTap:
     """Pass an answer on, byte for byte; a guest gets nothing of a backend's error texts and few of its headers.
 
     Returns the tap that knows the token counts. Raises StreamAborted when the backend breaks off or is silent for
     `idle_s` seconds; the client has been shown that the answer is broken by then. `begun` is the tap of an answer
-    whose head and first pieces were sent already.
+    whose head and first pieces were sent already. `deadlines` are those of other answers too.
     """
     response, piece = started.response, started.first
     tap = begun or UsageTap()
+    silence = SilenceTimer(deadlines or Deadlines(), asyncio.get_running_loop(), idle_s, cancellation)
     try:
         if begun is not None:
-            piece = await _pump(response, None, sink, tap, cancellation, idle_s)
+            piece = await _pump(response, None, sink, tap, silence)
             tap.feed(piece)
             await sink.end(piece)
             return tap
@@ -271,7 +263,7 @@ async def stream_response(
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
         if not response.is_complete:
-            piece = await _pump(response, piece, sink, tap, cancellation, idle_s)
+            piece = await _pump(response, piece, sink, tap, silence)
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
@@ -285,6 +277,7 @@ async def stream_response(
         await _break_off(started, operation, sink, tap, why)
         raise StreamAborted(why) from None
     finally:
+        silence.close()
         response.abort()
     return tap
 
@@ -300,11 +293,9 @@ async def _pump(
     piece: bytes | None,
     sink: Sink,
     tap: UsageTap,
-    cancellation: Cancellation,
-    idle_s: float,
+    silence: SilenceTimer,
 ) -> bytes:
     """Pass on all pieces but the last, and return that one; without a first `piece`, it is read first."""
-    silence = SilenceTimer(idle_s, cancellation)
 
     def push(data: bytes, chunk: bytes) -> bool:
         if not sink.offer(data, chunk):
@@ -325,11 +316,11 @@ async def _pump(
                 await sink.write(piece)
             silence.begin()
             piece = await read()
-            silence.since = None
+            silence.lift()
             if response.is_complete:
                 break
     finally:
-        silence.end()
+        silence.lift()
     return piece
 
 

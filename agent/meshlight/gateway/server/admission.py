@@ -32,14 +32,14 @@ class ConnectionAdmission:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._most, self._most_without_key = limits.connections, limits.without_key
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._busy: OrderedDict[Connection, None] = OrderedDict()
 
     def admit(self, connection: Connection, open_connections: int) -> bool:
         """Accept a new connection, closing another one if needed; False when all have shown the key."""
         without_key = 0 if connection.has_key else len(self._idle) + len(self._busy)
-        is_full = open_connections >= self._limits.connections or without_key >= self._limits.without_key
+        is_full = open_connections >= self._most or without_key >= self._most_without_key
         if is_full and not self._make_room():
             return False
         if not connection.has_key:

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 import httptools
 
+from meshlight.domain.deadlines import Deadline, Deadlines
 from meshlight.gateway.errors import ErrorResponse, plain
 from meshlight.gateway.server.admission import CONNECTION, ConnectionAdmission
 from meshlight.gateway.server.asgi import ASGIApp, Scope
-from meshlight.gateway.server.deadline import Deadline
 from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.lane import Lane, LaneHead
 from meshlight.gateway.server.limits import Limits
@@ -50,6 +50,7 @@ class GatewayState(ServerState):
         self.limits = limits
         self.lane = lane
         self.admission = ConnectionAdmission(limits)
+        self.deadlines = Deadlines()
         self.surplus: set[ClientConnection] = set()
         """Connections over the limit that still read their refusal."""
         self.emptied = asyncio.Event()
@@ -74,10 +75,7 @@ _BODY: Final = Stage.BODY
 
 
 class ClientConnection(HttpToolsProtocol):
-    """A connection with deadlines, limits and a notification when the client disconnects.
-
-    One timer per connection: deadlines are moved by writing a number, and the timer checks it when it fires.
-    """
+    """A connection with deadlines, limits and a notification when the client disconnects."""
 
     __slots__ = (
         "_ahead",
@@ -141,7 +139,7 @@ class ClientConnection(HttpToolsProtocol):
         self._method = ""
         self._refusal: ErrorResponse | None = None
         self._heads = self._head_size = self._wire_size = self._body_size = 0
-        self._deadline = Deadline(self.loop, self._on_deadline)
+        self._deadline = Deadline(server_state.deadlines, self.loop, self._on_deadline)
 
     # Called by the transport.
 
@@ -161,8 +159,9 @@ class ClientConnection(HttpToolsProtocol):
         """Notify everything that waits for this client."""
         self._ignores_input = True
         self._deadline.close()
-        for cycle in self._unfinished():
-            cycle.client_left()
+        if self._running is not None or self._waiting:
+            for cycle in self._unfinished():
+                cycle.client_left()
         self._running = self._newest = self._held = None
         self._unparsed = []
         self._waiting.clear()

@@ -221,6 +221,11 @@ class RequestCycle:
             transport.write(head + body)
         self._connection.completed(self)
 
+    def start_chunks(self, head: bytes) -> None:
+        """Send the head of an answer in chunks, built from one that `start` returned, with the first piece."""
+        self.is_started = self._chunked = True
+        self._head = head
+
     def chunk_way(self) -> tuple[FlowControl, Callable[[bytes], None]] | None:
         """Return what `offer` uses for whole chunks, until the client leaves: whether there is room, and what sends.
 

@@ -1,13 +1,11 @@
-"""A deadline that is moved often and missed once."""
+"""Deadlines that are moved often and missed once, by one timer."""
 
-import asyncio
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
 
 import pytest
 
-from meshlight.gateway.server.deadline import Deadline
+from meshlight.domain.deadlines import GRAIN_S, Deadline, Deadlines
 
 
 class Timer:
@@ -30,27 +28,32 @@ class Loop:
     def time(self) -> float:
         return self.now
 
-    def call_at(self, when: float, call: Callable[[], None]) -> Timer:
-        self.timers.append(Timer(when, call))
+    def call_later(self, delay: float, call: Callable[[], None], /) -> Timer:
+        self.timers.append(Timer(self.now + delay, call))
         return self.timers[-1]
 
     def turn(self, now: float) -> None:
-        while due := [timer for timer in self.timers if timer.when <= now and not timer.is_cancelled]:
+        while due := [timer for timer in self.set if timer.when <= now]:
             first = min(due, key=lambda timer: timer.when)
             self.now = first.when
             self.timers.remove(first)
             first.call()
         self.now = now
 
+    @property
+    def set(self) -> list[Timer]:
+        return [timer for timer in self.timers if not timer.is_cancelled]
+
 
 class Watched:
     def __init__(self) -> None:
         self.loop = Loop()
         self.missed: list[float] = []
-        self.deadline = Deadline(
-            cast("asyncio.AbstractEventLoop", cast("Any", self.loop)),
-            lambda: self.missed.append(self.loop.now),
-        )
+        self.deadlines = Deadlines()
+        self.deadline = self.another()
+
+    def another(self) -> Deadline:
+        return Deadline(self.deadlines, self.loop, lambda: self.missed.append(self.loop.now))
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_moving_it_on_sets_no_new_timer(watched: Watched) -> None:
     assert watched.loop.timers == [timer]
     watched.loop.turn(50)
     assert watched.missed == [18]
+    assert not watched.loop.timers
 
 
 def test_an_earlier_deadline_is_kept(watched: Watched) -> None:
@@ -110,10 +114,55 @@ def test_a_closed_deadline_leaves_no_timer(watched: Watched) -> None:
     assert watched.missed == []
 
 
+def test_many_share_a_timer(watched: Watched) -> None:
+    others = [watched.another() for _ in range(3)]
+    for wait_s, deadline in enumerate([*others, watched.deadline], 10):
+        deadline.due_in(wait_s)
+
+    assert len(watched.loop.set) == 1
+    watched.loop.turn(11)
+    assert len(watched.loop.set) == 1
+    watched.loop.turn(100)
+    assert watched.missed == [10, 11, 12, 13]
+
+
+def test_those_that_are_close_to_each_other_are_looked_at_together(watched: Watched) -> None:
+    others = [watched.another() for _ in range(3)]
+    watched.deadline.due_in(10)
+    for number, deadline in enumerate(others, 1):
+        deadline.due_in(10 + number * GRAIN_S / 4)
+    watched.loop.turn(100)
+
+    assert watched.missed == [10, *[10 + GRAIN_S] * 3]
+
+
+def test_an_error_in_one_keeps_no_other_from_being_missed(watched: Watched) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    failing = Deadline(watched.deadlines, watched.loop, fail)
+    for deadline in (failing, watched.deadline):
+        deadline.due_in(10)
+    with pytest.raises(ValueError):  # noqa: PT011 - from the loop's turn
+        watched.loop.turn(10)
+    watched.loop.turn(10)
+
+    assert watched.missed == [10]
+
+
+def test_one_that_another_moves_on_is_not_missed(watched: Watched) -> None:
+    moving = Deadline(watched.deadlines, watched.loop, lambda: watched.deadline.due_in(10))
+    moving.due_in(10)
+    watched.deadline.due_in(10)
+    watched.loop.turn(100)
+
+    assert watched.missed == [20]
+
+
 def test_once_closed_it_holds_nobody() -> None:
     class Owner:
         def __init__(self) -> None:
-            self.deadline = Deadline(cast("asyncio.AbstractEventLoop", Loop()), self.missed)
+            self.deadline = Deadline(Deadlines(), Loop(), self.missed)
 
         def missed(self) -> None:
             raise AssertionError
