@@ -40,7 +40,8 @@ _VALUE: Final = re.compile(
     rb'"((?:prompt|predicted|eval|prompt_eval)_(?:n|ms|count|duration))"\s*:\s*(\d{1,16}(?:\.\d{1,9})?)'
 )
 _BOTH: Final = re.compile(
-    rb'"usage"\s*:\s*\{\s*"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\s*,\s*"(?:completion|output)_tokens"\s*:\s*(\d{1,12})'
+    rb'"usage"\s*:\s*\{\s*"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\s*,\s*'
+    rb'(?:"cache_[a-z]{1,16}_input_tokens"\s*:\s*\d{1,12}\s*,\s*){0,2}"(?:completion|output)_tokens"\s*:\s*(\d{1,12})'
 )
 """As most answers have them; all others are searched."""
 _NEAR: Final = 1_024
@@ -273,7 +274,7 @@ async def _pump(
 
     async def read() -> bytes:
         if isinstance(response, TranslatedResponse):
-            return await response.read(on_piece=silence.begin)
+            return await response.read(push, on_piece=silence.begin)
         return await response.read(push)
 
     try:
