@@ -13,7 +13,8 @@ from clients.rig import added, openai_at
 from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from faults.raw import RawBackend, chunked, complete
-from meshlight.gateway.translation.carried_state import MessageExtras, call_id
+from meshlight.gateway.translation.carried_schema import MessageExtras
+from meshlight.gateway.translation.carried_state import call_id
 from meshlight.simulator.engine import SimulatedEngine as DemoEngine
 from meshlight.simulator.protocols.text import StepGate
 from node import IN_ORDER, Node

@@ -13,10 +13,17 @@ from meshlight.gateway.app import ControlOnDemand
 from meshlight.gateway.parts import GatewayParts
 from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
 
-LARGE = ("litestar", "httpx", "prometheus_client", "cryptography", "keyring")
+LARGE = (
+    "litestar",
+    "httpx",
+    "prometheus_client",
+    "cryptography",
+    "keyring",
+    "meshlight.gateway.translation.chat",
+)
 
 
-def test_a_service_that_is_only_asked_for_models_loads_no_control_api() -> None:
+def test_a_service_that_is_only_asked_for_models_loads_neither_control_api_nor_translations() -> None:
     program = f"import sys, meshlight.service.wiring; print([m for m in {LARGE!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 

@@ -424,19 +424,26 @@ def warm_up() -> Asked:
     return Asked("/v1/chat/completions", headers, b"", (), answer)
 
 
-@settings(max_examples=40)
-@given(
-    st.lists(ANSWERS, min_size=1, max_size=4),
-    st.booleans(),
-    st.sampled_from((b"", b'"max_tokens": 5, ', b'"max_tokens": 5, ')),
-)
-def test_both_roads_translate_alike(answers: list[Answer], is_alone: bool, fields: bytes) -> None:
-    translated = replace(warm_up(), path="/v1/messages", fields=fields)
-    requests = [replace(translated, answer=answer) for answer in answers]
+def translated() -> Asked:
+    """Return a request that is translated for a backend of MLX."""
+    return replace(warm_up(), path="/v1/messages", fields=b'"max_tokens": 5, ')
 
+
+TRANSLATED = st.builds(
+    lambda **fields: replace(translated(), **fields),
+    answer=ANSWERS | st.just(warm_up().answer),
+    fields=st.sampled_from((b"", *[b'"max_tokens": 5, '] * 3, b'"max_tokens": 5, "new": 1, ')),
+    model=st.sampled_from((b"m", b"m", b"alias", b"none")),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(TRANSLATED, min_size=1, max_size=4), st.booleans())
+def test_both_roads_translate_alike(requests: list[Asked], is_alone: bool) -> None:
     async def run() -> None:
         async with asyncio.timeout(PATIENCE_S):
-            await compare([warm_up(), translated, *requests, warm_up()], Mesh(is_alone=is_alone, kind="mlx"))
+            mesh = Mesh(is_alone=is_alone, kind="mlx")
+            await compare([warm_up(), translated(), translated(), *requests, translated(), warm_up()], mesh)
 
     asyncio.run(run())
 
@@ -461,11 +468,15 @@ def test_what_is_compared_is_the_lane(mesh: Mesh) -> None:
 
 
 def test_what_is_compared_of_translations_is_the_lane() -> None:
-    translated = replace(warm_up(), path="/v1/messages", fields=b'"max_tokens": 5, ')
-    stream = replace(translated, fields=b'"max_tokens": 5, "stream": true, ')
+    usual = translated()
+    stream, odd = (
+        replace(usual, fields=usual.fields + more) for more in (b'"stream": true, ', b'"new": {"x": 1}, ')
+    )
+    named = replace(usual, model=b"alias")
+    requests = [warm_up(), usual, usual, usual, odd, named, named, usual, stream]
 
     async def run() -> int:
         async with asyncio.timeout(PATIENCE_S):
-            return await compare([warm_up(), *[translated] * 3, stream], Mesh(kind="mlx"))
+            return await compare(requests, Mesh(kind="mlx"))
 
-    assert asyncio.run(run()) == 2
+    assert asyncio.run(run()) == 5

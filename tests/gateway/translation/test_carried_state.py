@@ -25,20 +25,20 @@ from gateway.translation.ollama.requests import back as ollama_back
 from gateway.translation.ollama.requests import chat as ollama_chat
 from gateway.translation.ollama.requests import output_lines
 from meshlight.gateway.translation.anthropic.api import translate_messages
+from meshlight.gateway.translation.carried_schema import MessageExtras
 from meshlight.gateway.translation.carried_state import (
     SIGNATURE,
     STATE_MAX,
     UNPACKED_MAX,
     UNPACKED_VALUES_MAX,
     ExtrasCollector,
-    MessageExtras,
     StateReader,
     call_id,
     join_details,
     restore_call_ids,
     signature,
 )
-from meshlight.gateway.translation.chat import MessageDelta
+from meshlight.gateway.translation.chat_schema import MessageDelta
 from meshlight.gateway.translation.ollama.generate import translate_chat
 from meshlight.gateway.translation.tool_calls import PLACEHOLDER
 

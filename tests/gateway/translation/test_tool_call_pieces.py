@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from meshlight.gateway.translation.chat import Function, ToolCall
+from meshlight.gateway.translation import tool_call_pieces
+from meshlight.gateway.translation.chat_schema import Function, ToolCall
 from meshlight.gateway.translation.tool_call_pieces import CallList, ToolCallBuilder, find_call
 
 TEXTS = [
@@ -48,13 +49,13 @@ def test_the_arguments_are_not_read_anew_for_each_piece(end: str, monkeypatch: p
     calls = CallList()
     calls.begin(0, "own").add(piece('{"a":[' + "1," * 1_000 + "]}" if end == " " else '{"a":{"b":"'))
     read: list[int] = []
-    is_complete = ToolCallBuilder.is_complete
 
-    def counted(call: ToolCallBuilder) -> bool:
-        read.append(len(call.text()))
-        return is_complete(call)
+    class CountingDecoder:
+        def decode(self, data: bytes) -> object:
+            read.append(len(data))
+            return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
 
-    monkeypatch.setattr(ToolCallBuilder, "is_complete", counted)
+    monkeypatch.setattr(tool_call_pieces, "_any", CountingDecoder())
     for number in range(500):
         following = piece(end, f"d{number}")
         call = find_call(calls, following) or calls.begin(0, "own")

@@ -46,8 +46,6 @@ from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.gateway.translation.carried_state import restore_call_ids
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.passthrough import without_own_state
-from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fields, without_fields
-from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Opening, Reply, Response, SentRequest, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
@@ -174,12 +172,16 @@ def build_upstream_request(
             return made
         operation, body, translator, dropped = made.operation, made.body, made.back, made.dropped
         if without:
+            from meshlight.gateway.translation.refused_fields import without_fields  # noqa: PLC0415 - the same
+
             body, removed = without_fields(body, without)
             dropped = (*dropped, *removed)
         path = f"/v1/{operation}"
     else:
         path, body = inbound.target_for(model), body_as_sent(inbound, model, link)
         if inbound.stored is not None:
+            from meshlight.gateway.translation.responses.native import for_native  # noqa: PLC0415 - for `responses`
+
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     template = link.template(operation)
     auth = template.auth if model_route is None else model_route.auth
@@ -446,6 +448,11 @@ class _AttemptRunner:
 
     def _drop_declined(self, refusal: Reply, body: bytes) -> bool:
         """Leave out the fields that a refusal of a translated request declines; False if it declines none."""
+        from meshlight.gateway.translation.refused_fields import (  # noqa: PLC0415 - not before a field is refused
+            EXTENSIONS,
+            refused_fields,
+        )
+
         declined = refused_fields(refusal, body) - self._without
         if not declined or self._form_retries >= FORM_RETRIES:
             return False

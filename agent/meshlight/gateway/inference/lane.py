@@ -47,7 +47,11 @@ from meshlight.gateway.inference.route_trial import RouteTrial
 from meshlight.gateway.inference.sinks import NamedCycle, Renaming
 from meshlight.gateway.inference.streaming import SilenceTimer, UsageTap
 from meshlight.gateway.inference.timeouts import PROBE_AFTER_S, Cause, FirstByteTimers
-from meshlight.gateway.inference.translated_response import TranslatedResponse
+from meshlight.gateway.inference.translated_response import (
+    TranslatedResponse,
+    content_type_of,
+    translated_at_once,
+)
 from meshlight.gateway.inference.upstream_errors import is_plainly_ok
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Scope
@@ -56,7 +60,7 @@ from meshlight.gateway.server.lane import Lane as ConnectionLane
 from meshlight.gateway.server.lane import LaneConnection, LaneHead
 from meshlight.gateway.server.protocol import FlowControl
 from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
-from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.base import ResponseTranslator, TranslatedRequest
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.table import translate
 from meshlight.http_client.client import Opening, SentRequest, post
@@ -194,6 +198,32 @@ class AnswerHead:
         after = self._after
         rest = after[0] if len(after) == 1 else new_request_id().join(after)
         return b"%b%d%b%b\r\n" % (self._before, length, rest, why)
+
+
+class TranslatedHead:
+    """The same for a translated answer, which goes out in one chunk."""
+
+    __slots__ = ("_parts", "content_type")
+
+    def __init__(self, parts: list[bytes], content_type: bytes) -> None:
+        self._parts = parts
+        self.content_type = content_type
+        """That of the backend's answer."""
+
+    def written(self, why: bytes) -> bytes:
+        """Return the head; `why` is as in `AnswerHead`."""
+        parts = self._parts
+        head = parts[0] if len(parts) == 1 else new_request_id().join(parts)
+        return b"%b%b%b" % (head, why, _IN_CHUNKS)
+
+
+def translated_head(head: bytes, own_id: bytes, why: bytes, content_type: bytes) -> TranslatedHead | None:
+    """Return what the next ones have in common with a head that was sent; None if that can't be told."""
+    end = why + _IN_CHUNKS
+    if not head.endswith(end):
+        return None
+    rest = head[: len(head) - len(end)]
+    return TranslatedHead(rest.split(own_id) if own_id else [rest], content_type)
 
 
 def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHead | None:
@@ -652,24 +682,53 @@ class LaneRequest(ResponseListener):
 
     def _translated(self, response: Response, translation: TranslatedRequest, body: bytes) -> bool:
         """Pass on a whole answer translated; False, and nothing was sent or counted, if that is not plain."""
-        if not (_is_plain(response, body) and self._cycle.can_answer):
+        trial, relay, known, back = self._trial, self._relay, response.known, translation.back
+        operation = trial.inbound.operation
+        ready = known.made.get(operation) if known is not None and self._is_usual(translation) else None
+        if not self._cycle.can_answer or not is_plainly_ok(body):
             return False
-        answer = TranslatedResponse(response, translation.back, body)
-        try:
-            translated = answer.at_once()
-        except MeshlightError:  # the other road tells the client
+        if isinstance(ready, TranslatedHead):
+            translated = self._whole(back, ready.content_type, body)
+            if not translated:
+                return False
+            self._stop()
+            relay.note_start(trial, response, translated)
+            self._cycle.answer(
+                ready.written(_why(trial)), b"%x\r\n%b\r\n0\r\n\r\n" % (len(translated), translated)
+            )
+            relay.end(trial, relay.record_end(trial, 200, UsageTap(translated)))
+            return True
+        if not _is_plain(response, body):
             return False
+        content_type = content_type_of(response.headers)
+        translated = self._whole(back, content_type, body)
         if not translated:
             return False
         response.take()
         self._timers.discard(self)
-        started = StartedResponse(answer, translated, translation.back, translation.dropped)
+        answer = TranslatedResponse(response, back)
+        started = StartedResponse(answer, translated, back, translation.dropped)
         if self.model_route is not None:
-            started = self._relay.started_at(self._trial, started, self.model_route)
-        extra = self._relay.record_start(self._trial, started)
-        self._cycle.start(200, self._to_client(answer.headers, extra))
+            started = relay.started_at(trial, started, self.model_route)
+        extra = relay.record_start(trial, started)
+        head = self._cycle.start(200, self._to_client(answer.headers, extra))
         self._end(UsageTap(), translated)
+        if known is not None and self._is_usual(translation):
+            own_id = b"" if b"x-request-id" in dict(response.headers) else dict(extra)[b"x-request-id"]
+            known.made[operation] = translated_head(head, own_id, _why(trial), content_type)
         return True
+
+    def _is_usual(self, translation: TranslatedRequest) -> bool:
+        """Whether the head of a translated answer tells nothing but what it tells of each."""
+        score = self._trial.score
+        return not (translation.dropped or self.is_guests) and self._trial.inbound.head.model == score.model
+
+    def _whole(self, back: ResponseTranslator, content_type: bytes, body: bytes) -> bytes:
+        """Return a whole answer translated; empty for one that the other road translates anew, in pieces."""
+        try:
+            return translated_at_once(back, content_type, body)
+        except MeshlightError:  # the other road tells the client
+            return b""
 
     def _next(self, response: Response, tap: UsageTap) -> None:
         if response.has_failed or not self._cycle.has_room:

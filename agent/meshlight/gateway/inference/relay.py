@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from meshlight.backends.base import ModelRoute
-from meshlight.backends.large_work import LARGE, in_thread_if_large
+from meshlight.backends.large_work import LARGE
 from meshlight.domain.account_limits import limit_lines
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.choice import NO_PROMPT, Prompt, worth_taking
@@ -55,7 +55,7 @@ from meshlight.gateway.inference.route_errors import (
     for_guest,
 )
 from meshlight.gateway.inference.route_trial import RouteTrial
-from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Renaming, Sink
+from meshlight.gateway.inference.sinks import NamedSink, Renaming, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import (
     Cancellation,
@@ -69,7 +69,6 @@ from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beat
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import Immediate
-from meshlight.gateway.translation.responses.native import asked_to_keep
 from meshlight.http_client.client import Headers, Response
 from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
@@ -920,8 +919,9 @@ async def _recorded(
     """Return a sink that stores the response that passes through it, if the request asks for that."""
     if inbound.stored is None or link.kind.group not in RECORDED or started.response.status != 200:
         return sink
-    recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
-    return sink if recorded is None else RecordingSink(sink, recorded)
+    from meshlight.gateway.inference.recording import recording  # noqa: PLC0415 - not before there is one to store
+
+    return await recording(sink, inbound.body, inbound.stored)
 
 
 def answering_model(

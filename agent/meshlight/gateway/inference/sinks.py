@@ -1,8 +1,8 @@
 """Where an answer goes: a sink takes its head, its pieces and its end, whatever server stands behind it.
 
 `AsgiSink` hands them to the server. Two others wrap a sink: `NamedSink` names the model as the client did (with a
-`Renaming`, which `NamedCycle` needs too, for what goes to a connection without a sink), and
-`RecordingSink` stores an answer so that a later request can continue from it.
+`Renaming`, which `NamedCycle` needs too, for what goes to a connection without a sink), and `RecordingSink`
+(`recording`) stores an answer so that a later request can continue from it.
 """
 
 from typing import ClassVar, Final, Protocol
@@ -11,11 +11,8 @@ import msgspec
 
 from meshlight.gateway.server.asgi import Send
 from meshlight.gateway.server.request_cycle import RequestCycle
-from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
 from meshlight.http_client.client import Headers
 
-RECORDED_MAX: Final = 8 << 20
-"""Bytes of an answer that is stored; a longer one is passed on only."""
 _TEXT_TYPES: Final = (b"json", b"event-stream")
 
 
@@ -197,55 +194,3 @@ class NamedCycle:
     def answer(self, head: bytes, body: bytes) -> None:
         """Never: see `can_answer`."""
         raise NotImplementedError
-
-
-class RecordingSink:
-    """Passes the answer of an engine's own `/v1/responses` on to another sink, and stores it when it is complete.
-
-    llama.cpp and Ollama store no responses and refuse `previous_response_id`, vLLM stores them only where it is
-    configured to. With the stored response, the next request can continue from it at whichever backend.
-    """
-
-    __slots__ = ("_pieces", "_request", "_sink", "_size")
-
-    def __init__(self, sink: Sink, request: RecordedRequest) -> None:
-        self._sink = sink
-        self._request = request
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send the head."""
-        await self._sink.start(status, headers)
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        self._record(data)
-        await self._sink.write(data)
-
-    def offer(self, data: bytes, chunk: bytes = b"") -> bool:
-        """Send a piece of the body now, if there is room."""
-        if not self._sink.offer(data, chunk):
-            return False
-        self._record(data)
-        return True
-
-    async def end(self, last: bytes = b"") -> None:
-        """Store the answer and finish the body."""
-        self._record(last)
-        if self._size <= RECORDED_MAX and (found := final_response(b"".join(self._pieces))) is not None:
-            self._request.keep(*found)
-        self._pieces.clear()
-        await self._sink.end(last)
-
-    def abort(self) -> None:
-        """Leave the answer unfinished, and store nothing of it."""
-        self._pieces.clear()
-        self._sink.abort()
-
-    def _record(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= RECORDED_MAX:
-            self._pieces.append(data)
-        else:
-            self._pieces.clear()

@@ -45,6 +45,8 @@ _VALUE: Final = re.compile(
 _USAGE_KEY: Final = b'"usage"'
 _PROMPT_KEY: Final = b'"prompt_tokens"'
 _COMPLETION_KEY: Final = b'"completion_tokens"'
+_INPUT_KEY: Final = b'"input_tokens"'
+_OUTPUT_KEY: Final = b'"output_tokens"'
 """As most answers have them; all others are searched."""
 _NEAR: Final = 1_024
 """The counts of a `usage` are within so many bytes of its beginning."""
@@ -156,8 +158,9 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
     if last != -1:
         start = _value_at(text, last + len(_USAGE_KEY))
         if text[start : start + 1] == b"{":
-            prompt, end = _count(text, start, start + 1, _PROMPT_KEY)
-            completion, _ = _count(text, start, end + 1, _COMPLETION_KEY)
+            is_input = text[start + 1 : start + 1 + len(_INPUT_KEY)] == _INPUT_KEY
+            prompt, end = _count(text, start, start + 1, _INPUT_KEY if is_input else _PROMPT_KEY)
+            completion, _ = _count(text, start, end + 1, _OUTPUT_KEY if is_input else _COMPLETION_KEY)
             if prompt >= 0 and completion >= 0:
                 return prompt, completion
     while last != -1 and found is None:  # the last one counts
@@ -306,7 +309,7 @@ async def _pump(
 
     async def read() -> bytes:
         if isinstance(response, TranslatedResponse):
-            return await response.read(on_piece=silence.begin)
+            return await response.read(push, on_piece=silence.begin)
         return await response.read(push)
 
     try:

@@ -1,16 +1,16 @@
 """What the translations of chat completions' answers have in common, whatever they translate to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.chat import AnswerReader, Chunk, read, reported_error
+from meshlight.gateway.translation.chat import AnswerReader, read, reported_error
+from meshlight.gateway.translation.chat_schema import Chunk
 from meshlight.gateway.translation.sse import Event
 
-_decoder = msgspec.json.Decoder(Chunk)
+_decoder: Final = msgspec.json.Decoder(Chunk)
 
 
 class AnswerBuilder(Protocol):
@@ -93,17 +93,18 @@ class AnswerTranslator(ABC, Generic[Builder]):
         if self._fault is not None:
             raise self._fault
 
-    def _take(self, events: Iterable[Event]) -> None:
+    def _take(self, events: list[Event]) -> None:
         for event in events:
             if self._builder.is_finished:
                 return
+            data = event.data.strip()
             if event.is_comment:
                 self._builder.ping()
-            elif event.data.strip() == b"[DONE]":
+            elif data == b"[DONE]":
                 self._builder.finish(has_end_mark=True)
             elif event.name == b"error":
                 raise self._reported_fault(event.data)
-            elif event.data.strip():
+            elif data:
                 self._chunk(event.data)
 
     def _chunk(self, data: bytes) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-from msgspec import Struct
-
 from meshlight.domain.operations import Operation
 
 
@@ -44,11 +42,16 @@ class ResponseTranslator(Protocol):
         """Return the body of a failing answer in the caller's format; the status is passed on unchanged."""
 
 
-class TranslatedRequest(Struct, frozen=True):
+class TranslatedRequest:
     """The request that is sent to `operation` in place of the original one."""
 
-    operation: Operation
-    body: bytes
-    back: ResponseTranslator
-    dropped: tuple[str, ...] = ()
-    """The names of fields of the original that were left out."""
+    __slots__ = ("back", "body", "dropped", "operation")
+
+    def __init__(
+        self, operation: Operation, body: bytes, back: ResponseTranslator, dropped: tuple[str, ...] = ()
+    ) -> None:
+        self.operation = operation
+        self.body = body
+        self.back = back
+        self.dropped = dropped
+        """The names of fields of the original that were left out."""

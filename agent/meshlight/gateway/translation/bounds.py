@@ -5,20 +5,21 @@ body is limited by its bytes *and* by its values. A long text or an image is one
 """
 
 import re
+from typing import Final
 
 from meshlight.domain.errors import TooMuch, TranslationFailed
 
 BODY_MAX = 32 << 20
 """Bytes of a request that is translated; Anthropic's own service accepts no more."""
-VALUES_MAX = 100_000
+VALUES_MAX: Final = 100_000
 """Values of such a request; a conversation of a million tokens has some ten thousand."""
-ANSWER_VALUES_MAX = 200_000
+ANSWER_VALUES_MAX: Final = 200_000
 """Values of one event of an answer, or of an answer in one piece."""
 SMALL = 1 << 16
 """Bytes that can't hold enough values to matter."""
 _WINDOW = 1 << 18
 """Bytes that are counted in one step; between two steps, other threads can run."""
-_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_TEXT: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 def check_request(body: bytes) -> None:

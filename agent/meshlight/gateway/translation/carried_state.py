@@ -17,52 +17,32 @@ placeholder is sent instead.
 import base64
 import re
 import zlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.gateway.translation.chat import MessageDelta
+from meshlight.gateway.translation.carried_schema import CarriedState, MessageExtras
+from meshlight.gateway.translation.chat_schema import MessageDelta
 
-STATE_MAX = 64 << 10
+STATE_MAX: Final = 64 << 10
 """Bytes of JSON that one id or signature may hold, before compression; also what is collected of one message."""
-UNPACKED_MAX = 8 << 20
+UNPACKED_MAX: Final = 8 << 20
 """Bytes of JSON that are unpacked for one request: 64 KB fit into an id of 100 characters, a body holds many ids."""
-UNPACKED_VALUES_MAX = 400_000
+UNPACKED_VALUES_MAX: Final = 400_000
 """The same in values, roughly counted: a value costs more as an object than as text."""
-SIGNATURE = "meshlight-"
+SIGNATURE: Final = "meshlight-"
 """The prefix of signatures of thoughts that no provider has signed."""
-_CALL = "toolu_meshlight_"
-_IN_JSON = re.compile(rb'(?<!\\)"toolu_meshlight_[A-Za-z0-9_-]+"')
-_NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
-_RAW_DEFLATE = -15
-_TEXTS = ("text", "summary", "data")
+_CALL: Final = "toolu_meshlight_"
+_IN_JSON: Final = re.compile(rb'(?<!\\)"toolu_meshlight_[A-Za-z0-9_-]+"')
+_NOT_OF_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
+_RAW_DEFLATE: Final = -15
+_TEXTS: Final = ("text", "summary", "data")
 """The fields of a reasoning detail that grow from piece to piece; the others are sent once."""
 
-_encode = msgspec.json.Encoder().encode
-
-
-class MessageExtras(Struct, frozen=True, omit_defaults=True):
-    """State of a message as a whole."""
-
-    reasoning_details: tuple[dict[str, Any], ...] = ()
-    extra_content: dict[str, Any] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.reasoning_details or self.extra_content)
-
-
-class CarriedState(Struct, frozen=True, omit_defaults=True):
-    """The content of one id or signature: the backend's own id of the call, the call's state and the message's."""
-
-    id: str = ""
-    call: Any = None
-    message: MessageExtras = MessageExtras()
-
-
-_decoder = msgspec.json.Decoder(CarriedState)
-_NOTHING = MessageExtras()
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(CarriedState)
+_NOTHING: Final = MessageExtras()
 
 
 class ExtrasCollector:

@@ -1,20 +1,20 @@
 """Answers of chat completions, as servers send them: the one protocol that every translation reads.
 
-In the order of the story: a body arrives in pieces, as a stream of events or as one JSON object (`AnswerReader`,
-`BufferedTranslator`); each event is decoded (`read`) into a `Chunk`; the small functions read its fields, which many
-servers leave out, set to null, or give another type; `check_ending` decides whether the answer is complete; and
-`error_message` reads what a failing answer says.
+In the order of the story: a body arrives in pieces, as a stream of events or as one JSON object (`AnswerReader`);
+each event is decoded (`read`) into a `Chunk`; the small functions read its fields, which many servers leave out, set
+to null, or give another type; `check_ending` decides whether the answer is complete; and `error_message` reads what
+a failing answer says.
 """
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
 
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import TranslationFailed
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.translation.bounds import check_answer
+from meshlight.gateway.translation.chat_schema import Choice
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.sse import Event, SseParser
 from meshlight.http_client.error_text import is_html, message_of
@@ -22,20 +22,20 @@ from meshlight.http_client.reply import Reply
 
 ANSWER_MAX = 64 << 20
 """Bytes of an answer in one piece."""
-MESSAGE_MAX = 2_000
+MESSAGE_MAX: Final = 2_000
 """Characters of an error message that are passed on."""
-CUT = frozenset({"length", "max_tokens"})
+CUT: Final = frozenset({"length", "max_tokens"})
 """Values of `finish_reason` for an answer that a limit cut off."""
-REFUSED = frozenset({"content_filter", "refusal", "safety"})
+REFUSED: Final = frozenset({"content_filter", "refusal", "safety"})
 """Values of `finish_reason` for an answer that was refused."""
-_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
+_FAILED: Final = frozenset({"error", "abort", "insufficient_system_resource"})
 """Values of `finish_reason` for an answer that was given up: OpenRouter's, vLLM's and DeepSeek's."""
-_REASON_MAX = 300
-_SNIFFED = 64
-_EVENT = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
-_DIGITS_MAX = 9
-_ERROR_BODY_MAX = 1 << 16
-_DETAILS_MAX = 20
+_REASON_MAX: Final = 300
+_SNIFFED: Final = 64
+_EVENT: Final = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_DIGITS_MAX: Final = 9
+_ERROR_BODY_MAX: Final = 1 << 16
+_DETAILS_MAX: Final = 20
 
 T = TypeVar("T")
 
@@ -62,30 +62,6 @@ class BodyBuffer:
         data = bytes(self.data)
         self.data = bytearray()
         return data
-
-
-class BufferedTranslator:
-    """Base of the translators of an answer that is one JSON object: collects it until its end."""
-
-    __slots__ = ("_body",)
-
-    content_type = b"application/json"
-
-    def __init__(self) -> None:
-        self._body = BodyBuffer()
-
-    def begin(self, content_type: bytes) -> None:
-        """Ignore the content type: the answer is JSON, or an error."""
-
-    @property
-    def waiting(self) -> int:
-        """Return the number of buffered bytes."""
-        return len(self._body.data)
-
-    def feed(self, data: bytes) -> bytes:
-        """Add a piece; raises TranslationFailed above the limit."""
-        self._body.add(data)
-        return b""
 
 
 class AnswerReader:
@@ -156,64 +132,7 @@ def read(data: bytes, decoder: msgspec.json.Decoder[T], *, counted: bool = True)
         raise TranslationFailed(f"It sent something that is no answer: {reason}") from None
 
 
-# The decoded answer. What only tells things apart (ids, indices) may be a number or text.
-
-
-class Function(Struct, frozen=True, gc=False):
-    """The function of a tool call; some servers send the arguments as an object instead of text."""
-
-    name: str | None = None
-    arguments: Raw = Raw()
-
-
-class ToolCall(Struct, frozen=True):
-    """A tool call, or a piece of one."""
-
-    index: Any = None
-    id: Any = None
-    function: Function | None = None
-    extra_content: Any = None
-    """State that the server wants back with the call in the next turn: Gemini's signature of its thoughts."""
-
-
-class MessageDelta(Struct, frozen=True):
-    """A message, or what a chunk adds to it."""
-
-    content: str | tuple[Any, ...] | None = None
-    """Mistral's thinking models answer with parts: `{"type": "thinking", "thinking": [{"type": "text", …}]}`."""
-    reasoning_content: str | None = None
-    reasoning: Any = None
-    """The same by the name that newer vLLM, mlx_lm and OpenRouter use."""
-    refusal: str | None = None
-    tool_calls: tuple[ToolCall, ...] | None = None
-    reasoning_details: Any = None
-    """OpenRouter: the thoughts in the form in which it wants them back."""
-    extra_content: Any = None
-    """As in a tool call, for the message as a whole."""
-
-
-class Choice(Struct, frozen=True):
-    """One of the answers; only the first is ever requested."""
-
-    index: Any = 0
-    delta: MessageDelta | None = None
-    message: MessageDelta | None = None
-    finish_reason: Any = None
-    stop_reason: Any = None
-    """vLLM: the stop sequence that ended it, or the id of a token."""
-    matched_stop: Any = None
-    """The same in SGLang."""
-
-
-class Chunk(Struct, frozen=True):
-    """A chunk, or a complete answer."""
-
-    id: Any = None
-    choices: tuple[Choice, ...] | None = None
-    usage: Any = None
-    error: Any = None
-    object: Any = None
-    """"error" in the mid-stream errors of older vLLM, whose message is beside it."""
+# Fields of the decoded answer. What only tells things apart (ids, indices) may be a number or text.
 
 
 def number(value: Any) -> int | None:
@@ -233,7 +152,7 @@ def id_text(value: Any) -> str:
 def count(usage: Any, name: str) -> int:
     """Return a number of tokens; 0 for anything else, since counting must never break an answer."""
     value = usage.get(name) if isinstance(usage, dict) else None
-    return max(0, value) if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 # The end: complete, cut off, or failed.
@@ -241,7 +160,8 @@ def count(usage: Any, name: str) -> int:
 
 def finish_reason_of(choice: Choice) -> str:
     """Return why an answer ended, in lower case; empty while it does not say."""
-    return choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else ""
+    reason = choice.finish_reason
+    return reason.lower() if isinstance(reason, str) else ""
 
 
 def check_ending(reason: str, *, has_begun: bool, has_end_mark: bool) -> None:

@@ -5,23 +5,23 @@ A model's tokens may end in the middle of an emoji, and a client may cut a text 
 """
 
 import re
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
-HALVES_MAX = 10_000
+HALVES_MAX: Final = 10_000
 """Halves that are replaced; a text that was merely cut has fewer."""
-REPAIRED_MAX = 4 << 20
+REPAIRED_MAX: Final = 4 << 20
 """Bytes of JSON that is repaired."""
-_VALID = re.compile(
+_VALID: Final = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)*+",
     re.DOTALL,
 )
 """Everything up to the next half character, or the end."""
-_HALF = len(rb"\ud83d")
+_HALF: Final = len(rb"\ud83d")
 
 
 def decode_repaired(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:

@@ -6,25 +6,27 @@ mid-stream.
 """
 
 import re
-
-from msgspec import Struct
+from typing import Final
 
 from meshlight.domain.errors import TranslationFailed
 
 EVENT_MAX = 16 << 20
 """Bytes of one event."""
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-_BOM = b"\xef\xbb\xbf"
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_BOM: Final = b"\xef\xbb\xbf"
 
 
-class Event(Struct, frozen=True, gc=False):
+class Event:
     """One event; `name` is empty for those without an `event:` line."""
 
-    data: bytes
-    name: bytes = b""
-    is_comment: bool = False
-    """Whether it is a comment (a sign of life); only returned with `comments`."""
+    __slots__ = ("data", "is_comment", "name")
+
+    def __init__(self, data: bytes, name: bytes = b"", is_comment: bool = False) -> None:
+        self.data = data
+        self.name = name
+        self.is_comment = is_comment
+        """Whether it is a comment (a sign of life); only returned with `comments`."""
 
 
 class SseParser:

@@ -1,17 +1,13 @@
 """The operations that a backend without them can still serve, by translation to another operation."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshlight.domain.backend import Kind
 from meshlight.domain.operations import Operation
-from meshlight.gateway.translation.anthropic.api import translate_count, translate_messages
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.bounds import check_request
-from meshlight.gateway.translation.ollama.embed import translate_embed, translate_embeddings
-from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
 from meshlight.gateway.translation.ollama.writer import Immediate
-from meshlight.gateway.translation.responses.api import translate_responses
 from meshlight.gateway.translation.responses.memory import StoredResponses
 
 
@@ -43,16 +39,18 @@ class Translate(Protocol):
         """
 
 
-_TABLE: Mapping[Operation, tuple[Operation, Translate]] = {
-    "messages": ("chat/completions", translate_messages),
-    "messages/count_tokens": ("chat/completions", translate_count),
-    "responses": ("chat/completions", translate_responses),
-    "api/chat": ("chat/completions", translate_chat),
-    "api/generate": ("chat/completions", translate_generate),
-    "api/embed": ("embeddings", translate_embed),
-    "api/embeddings": ("embeddings", translate_embeddings),
+_TABLE: Final[Mapping[Operation, Operation]] = {
+    "messages": "chat/completions",
+    "messages/count_tokens": "chat/completions",
+    "responses": "chat/completions",
+    "api/chat": "chat/completions",
+    "api/generate": "chat/completions",
+    "api/embed": "embeddings",
+    "api/embeddings": "embeddings",
 }
-_COSTS = frozenset[Operation]({"messages/count_tokens"})
+_imported: Final[dict[Operation, Translate]] = {}
+"""What translates an operation, since there was a first request for it: the modules take two megabytes."""
+_COSTS: Final = frozenset[Operation]({"messages/count_tokens"})
 """Counting tokens by an answer of one token is free on one's own machines only."""
 
 
@@ -60,8 +58,8 @@ def is_reachable(operation: Operation, kind: Target) -> bool:
     """Whether a backend of this kind can serve an operation: itself, or by translation."""
     if kind.speaks(operation):
         return True
-    entry = _TABLE.get(operation)
-    return entry is not None and kind.speaks(entry[0]) and not (operation in _COSTS and kind.group == "cloud")
+    other = _TABLE.get(operation)
+    return other is not None and kind.speaks(other) and not (operation in _COSTS and kind.group == "cloud")
 
 
 def is_translatable(operation: Operation) -> bool:
@@ -79,5 +77,33 @@ def translate(
     check_request(body)
     extensions, signs = kind.group != "cloud", kind.kind == "gemini"
     if operation == "responses":
+        from meshlight.gateway.translation.responses.api import translate_responses  # noqa: PLC0415 - see `_imported`
+
         return translate_responses(body, model, extensions=extensions, signs=signs, stored=stored)
-    return _TABLE[operation][1](body, model, extensions=extensions, signs=signs)
+    made = _imported.get(operation)
+    if made is None:
+        made = _imported[operation] = _import(operation)
+    return made(body, model, extensions=extensions, signs=signs)
+
+
+def _import(operation: Operation) -> Translate:
+    if operation in {"messages", "messages/count_tokens"}:
+        from meshlight.gateway.translation.anthropic.api import (  # noqa: PLC0415 - see `_imported`
+            translate_count,
+            translate_messages,
+        )
+
+        return translate_messages if operation == "messages" else translate_count
+    if operation in {"api/chat", "api/generate"}:
+        from meshlight.gateway.translation.ollama.generate import (  # noqa: PLC0415
+            translate_chat,
+            translate_generate,
+        )
+
+        return translate_chat if operation == "api/chat" else translate_generate
+    from meshlight.gateway.translation.ollama.embed import (  # noqa: PLC0415
+        translate_embed,
+        translate_embeddings,
+    )
+
+    return translate_embed if operation == "api/embed" else translate_embeddings

@@ -1,26 +1,27 @@
 """Puts the pieces of tool calls together, as they arrive in the chunks of chat completions."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.domain.text import sanitize_line
-from meshlight.gateway.translation.chat import ToolCall, id_text, number
+from meshlight.gateway.translation.chat import id_text, number
+from meshlight.gateway.translation.chat_schema import ToolCall
 from meshlight.gateway.translation.json_repair import decode_repaired
 
 ARGUMENTS_MAX = 16 << 20
 """Characters of the arguments of one call."""
 CALLS_MAX = 1_000
 """Calls of one answer."""
-_NOT_YET = frozenset({"", "{", "{}", "{}{"})
+_NOT_YET: Final = frozenset({"", "{", "{}", "{}{"})
 """Arguments without blanks that may still turn out to be a `{}` before the real ones."""
-_SHORT = 64
+_SHORT: Final = 64
 """Characters in which a `{}` with blanks is expected."""
-_BRACKET = re.compile(r'["{}\[\]]')
-_IN_TEXT = re.compile(r'"|\\.?', re.DOTALL)
-_text = msgspec.json.Decoder(str)
+_BRACKET: Final = re.compile(r'["{}\[\]]')
+_IN_TEXT: Final = re.compile(r'"|\\.?', re.DOTALL)
+_text: Final = msgspec.json.Decoder(str)
 _any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

@@ -1,25 +1,27 @@
 """Tool calls of earlier turns as the backend gets them: with its own ids, and with the state that it wants back."""
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
-from msgspec import Struct
+from meshlight.gateway.translation.carried_schema import MessageExtras
+from meshlight.gateway.translation.carried_state import ExtrasCollector, StateReader
 
-from meshlight.gateway.translation.carried_state import ExtrasCollector, MessageExtras, StateReader
-
-PLACEHOLDER = "skip_thought_signature_validator"
+PLACEHOLDER: Final = "skip_thought_signature_validator"
 """What Gemini accepts in place of a missing signature (ai.google.dev, "Thought signatures")."""
-_ID_MAX = 40
+_ID_MAX: Final = 40
 """Characters that OpenAI accepts as the id of a call."""
 
 
-class BackendTraits(Struct, frozen=True):
+class BackendTraits:
     """What the history of a conversation depends on at the backend that it is sent to."""
 
-    extensions: bool = True
-    """Whether it accepts fields that are not OpenAI's."""
-    signs: bool = False
-    """Whether it signs thoughts, and demands its signatures back: Gemini."""
+    __slots__ = ("extensions", "signs")
+
+    def __init__(self, extensions: bool, signs: bool) -> None:
+        self.extensions = extensions
+        """Whether it accepts fields that are not OpenAI's."""
+        self.signs = signs
+        """Whether it signs thoughts, and demands its signatures back: Gemini."""
 
 
 class ToolCallHistory:
@@ -27,6 +29,8 @@ class ToolCallHistory:
 
     `add_signature` and `call` collect the state of the current message; `take_extras` returns it.
     """
+
+    __slots__ = ("_extras", "_reader", "_traits")
 
     def __init__(self, traits: BackendTraits) -> None:
         self._traits = traits

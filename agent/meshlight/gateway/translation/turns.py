@@ -3,11 +3,11 @@
 A message of the assistant holds its texts, thoughts and tool calls; consecutive parts of one role become one message.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 
-PARAGRAPH = "\n\n"
+PARAGRAPH: Final = "\n\n"
 """Between texts that become one."""
 
 Piece = str | dict[str, Any]
@@ -21,6 +21,8 @@ class Turns:
     One of the other role is ended by `end_user` or `end_assistant` before anything is added to it.
     """
 
+    __slots__ = ("_history", "_messages", "_traits", "calls", "system", "texts", "thoughts", "user")
+
     def __init__(self, traits: BackendTraits) -> None:
         self._traits = traits
         self._messages: list[dict[str, Any]] = []
@@ -29,7 +31,7 @@ class Turns:
         self.texts: list[str] = []
         self.thoughts: list[str] = []
         self.calls: list[dict[str, Any]] = []
-        self.tool_calls = ToolCallHistory(traits)
+        self._history: ToolCallHistory | None = None
 
     def messages(self) -> list[dict[str, Any]]:
         """End the open message, and return all."""
@@ -37,6 +39,13 @@ class Turns:
         self.end_user()
         system = PARAGRAPH.join(self.system)
         return [{"role": "system", "content": system}, *self._messages] if system else self._messages
+
+    @property
+    def tool_calls(self) -> ToolCallHistory:
+        """The calls and results so far, and the state that they carry."""
+        if self._history is None:
+            self._history = ToolCallHistory(self._traits)
+        return self._history
 
     @property
     def has_assistant(self) -> bool:
@@ -67,8 +76,9 @@ class Turns:
         if not self.user:
             return
         content: str | list[dict[str, Any]]
-        if all(isinstance(piece, str) for piece in self.user):
-            content = PARAGRAPH.join(piece for piece in self.user if isinstance(piece, str) and piece)
+        texts = [piece for piece in self.user if isinstance(piece, str)]
+        if len(texts) == len(self.user):
+            content = texts[0] if len(texts) == 1 else PARAGRAPH.join([text for text in texts if text])
         else:
             content = [
                 {"type": "text", "text": piece} if isinstance(piece, str) else piece
@@ -81,7 +91,7 @@ class Turns:
     def end_assistant(self) -> None:
         """End the assistant's message, if one is open."""
         if not self.has_assistant:
-            self.tool_calls.take_extras()  # state without a message
+            self._take_extras()  # state without a message
             return
         text = PARAGRAPH.join(self.texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -91,7 +101,10 @@ class Turns:
             message["tool_calls"] = self.calls
         if self.thoughts and self._traits.extensions:
             message["reasoning_content"] = PARAGRAPH.join(self.thoughts)
-        message |= self.tool_calls.take_extras()
+        message |= self._take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
         self.texts, self.thoughts, self.calls = [], [], []
+
+    def _take_extras(self) -> dict[str, Any]:
+        return {} if self._history is None else self._history.take_extras()

@@ -9,22 +9,22 @@ conversation.
 import re
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Raw, Struct
 
 from meshlight.gateway.translation.json_repair import decode_repaired
 
-NAMES_MAX = 20
+NAMES_MAX: Final = 20
 """Names that are reported; further fields are removed without."""
-_NAME_MAX = 80
-_SNIFFED = 64
+_NAME_MAX: Final = 80
+_SNIFFED: Final = 64
 """Bytes in which the first character after blanks is expected."""
-_UNFIT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
-_fields = msgspec.json.Decoder(dict[str, Raw])
-_items = msgspec.json.Decoder(list[Raw])
-_encode = msgspec.json.Encoder().encode
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_fields: Final = msgspec.json.Decoder(dict[str, Raw])
+_items: Final = msgspec.json.Decoder(list[Raw])
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Dropped:

@@ -39,16 +39,24 @@ out; `content_filter` becomes `refusal`; `stop_sequence` is the reason only if t
 SGLang), otherwise it is `end_turn`; the count of cached tokens moves out of `input_tokens`.
 """
 
+from typing import Final
+
 from msgspec.json import Encoder
 
-from meshlight.gateway.translation.anthropic.request import chat_request, limit_name, read_request, sampling
-from meshlight.gateway.translation.anthropic.response import MessagesTranslator, TokenCountTranslator
+from meshlight.gateway.translation.anthropic.request import (
+    add_sampling,
+    chat_request,
+    limit_name,
+    read_request,
+)
+from meshlight.gateway.translation.anthropic.response import MessagesTranslator
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions
+from meshlight.gateway.translation.anthropic.token_count import TokenCountTranslator
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.tool_calls import BackendTraits
 from meshlight.gateway.translation.unknown_fields import Dropped
 
-_encode = Encoder().encode
+_encode: Final = Encoder().encode
 
 
 def translate_messages(
@@ -61,14 +69,14 @@ def translate_messages(
     """
     dropped = Dropped()
     request = read_request(body, dropped)
-    chat = chat_request(request, model, BackendTraits(extensions, signs), dropped) | sampling(
-        request, dropped, extensions=extensions
-    )
+    chat = chat_request(request, model, BackendTraits(extensions, signs), dropped)
+    add_sampling(chat, request, dropped, extensions=extensions)
+    thinking = request.thinking
     options = AnswerOptions(
         request.model,
         is_stream=request.stream is True,
         stop_sequences=request.stop_sequences or (),
-        hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
+        hides_thinking=thinking is not None and thinking.display == "omitted",
     )
     return TranslatedRequest("chat/completions", _encode(chat), MessagesTranslator(options), dropped.names())
 

@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -40,18 +40,22 @@ from meshlight.gateway.translation.turns import PARAGRAPH, Piece, Turns
 from meshlight.gateway.translation.unknown_fields import Dropped, prune
 from meshlight.gateway.validation import LONGEST, malformed_json, message_of, validation_error
 
-_EFFORT = {"xhigh": "high", "max": "high"}
-_CHOICE = {"auto": "auto", "any": "required", "none": "none"}
-_CARRIED = frozenset({"name", "description", "input_schema", "strict"})
-_PASSED = frozenset(
-    {"type", "cache_control", "defer_loading", "eager_input_streaming", "input_examples", "allowed_callers"}
+_EFFORT: Final = {"xhigh": "high", "max": "high"}
+_CHOICE: Final = {"auto": "auto", "any": "required", "none": "none"}
+_KNOWN: Final = frozenset(
+    {
+        *("name", "description", "input_schema", "strict", "type", "cache_control"),
+        *("defer_loading", "eager_input_streaming", "input_examples", "allowed_callers"),
+    }
 )
-_USER_MAX = 64
+"""The fields of a tool that are carried over, or may be left out."""
+_NULL: Final = Raw(b"null")
+_USER_MAX: Final = 64
 """Characters that OpenAI accepts as `user`."""
-_UNKNOWN = "Object contains unknown field"
-_BLOCK = re.compile(r"Invalid value '(?P<word>.*)' - at `\$\.?(?P<place>.*\.type)`$", re.DOTALL)
+_UNKNOWN: Final = "Object contains unknown field"
+_BLOCK: Final = re.compile(r"Invalid value '(?P<word>.*)' - at `\$\.?(?P<place>.*\.type)`$", re.DOTALL)
 
-_decoder = msgspec.json.Decoder(MessagesRequest)
+_decoder: Final = msgspec.json.Decoder(MessagesRequest)
 
 
 def read_request(body: bytes, dropped: Dropped) -> MessagesRequest:
@@ -90,12 +94,11 @@ def chat_request(
     Raises Untranslatable and BadRequest.
     """
     chat: dict[str, Any] = {"model": model, "messages": _messages(request, traits)}
-    if request.tools:
-        chat["tools"] = [
-            _tool(tool, f"tools[{number}]", dropped) for number, tool in enumerate(request.tools)
-        ]
-    if request.tool_choice is not None:
-        chat |= _tool_choice(request.tool_choice, has_tools=bool(request.tools))
+    tools, choice, thinking = request.tools, request.tool_choice, request.thinking
+    if tools:
+        chat["tools"] = [_tool(tool, number, dropped) for number, tool in enumerate(tools)]
+    if choice is not None:
+        chat |= _tool_choice(choice, has_tools=bool(tools))
     config = request.output_config
     form = (config.format if config is not None else None) or request.output_format
     if form is not None:
@@ -103,33 +106,40 @@ def chat_request(
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     if config is not None and config.effort is not None:
         chat["reasoning_effort"] = _EFFORT.get(config.effort, config.effort)
-    if request.thinking is not None and traits.extensions:
-        chat |= _thinking(request.thinking)
+    if thinking is not None and traits.extensions:
+        chat |= _thinking(thinking)
     return chat
 
 
-def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
-    """Return the fields for sampling, length and streaming of the answer; raises BadRequest."""
+def add_sampling(
+    chat: dict[str, Any], request: MessagesRequest, dropped: Dropped, *, extensions: bool
+) -> None:
+    """Add the fields for sampling, length and streaming of the answer; raises BadRequest."""
     if request.max_tokens is None:
         raise BadRequest("max_tokens is missing.", "Say how long the answer may become.", "max_tokens")
-    chat: dict[str, Any] = {limit_name(extensions=extensions): request.max_tokens}
-    for name in ("temperature", "top_p", "top_k"):
-        value: Raw = getattr(request, name)
-        if bytes(value).strip() in {b"", b"null"}:
-            continue
-        if name == "top_k" and not extensions:
-            dropped.add(name)
-            continue
-        chat[name] = value
+    chat[limit_name(extensions=extensions)] = request.max_tokens
+    if _is_given(request.temperature):
+        chat["temperature"] = request.temperature
+    if _is_given(request.top_p):
+        chat["top_p"] = request.top_p
+    if _is_given(request.top_k):
+        if extensions:
+            chat["top_k"] = request.top_k
+        else:
+            dropped.add("top_k")
     if request.stop_sequences:
         chat["stop"] = request.stop_sequences
-    user = request.metadata.user_id if request.metadata is not None else None
+    metadata = request.metadata
+    user = metadata.user_id if metadata is not None else None
     if user and (extensions or len(user) <= _USER_MAX):
         chat["user"] = user
     if request.stream:
         chat["stream"] = True
         chat["stream_options"] = {"include_usage": True}
-    return chat
+
+
+def _is_given(value: Raw) -> bool:
+    return bool(text := bytes(value)) and text.strip() != b"null"
 
 
 def limit_name(*, extensions: bool) -> str:
@@ -159,36 +169,45 @@ def _messages(request: MessagesRequest, traits: BackendTraits) -> list[dict[str,
     turns = request.messages
     if not turns:
         raise BadRequest("messages is empty.", "Send at least one message.", "messages")
-    last_user = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    last_user = len(turns) - 1
+    while last_user >= 0 and turns[last_user].role != "user":
+        last_user -= 1
     history = History(traits)
-    history.add_system(request.system)
+    if request.system:
+        history.add_system(request.system)
     for number, turn in enumerate(turns):
-        history.add(turn, f"messages[{number}]", is_last_word=number >= last_user)
+        history.add(turn, number, is_last_word=number >= last_user)
     return history.messages()
 
 
-def _tool(tool: dict[str, Raw], place: str, dropped: Dropped) -> dict[str, Any]:
-    kind = bytes(tool.get("type", b"null"))
+def _tool(tool: dict[str, Raw], number: int, dropped: Dropped) -> dict[str, Any]:
+    kind = bytes(tool.get("type", _NULL))
     if kind not in {b"null", b'"custom"'}:
-        raise untranslatable(f"{place}.type", str(kind, "utf-8", "replace").strip('"'))
-    for name in tool.keys() - _CARRIED - _PASSED:
+        raise untranslatable(f"tools[{number}].type", str(kind, "utf-8", "replace").strip('"'))
+    for name in tool.keys() - _KNOWN:
         dropped.add(f"tools[].{name}")
-    callers = bytes(tool.get("allowed_callers", b"null"))
+    callers = bytes(tool.get("allowed_callers", _NULL))
     if callers != b"null" and b'"direct"' not in callers:
-        raise untranslatable(f"{place}.allowed_callers")
-    for name, first in (("name", b'"'), ("input_schema", b"{")):
-        if name not in tool:
-            raise BadRequest(f"{place}.{name} is missing.", "", f"{place}.{name}")
-        if not bytes(tool[name]).startswith(first):
-            wanted = "text" if first == b'"' else "an object"
-            raise BadRequest(f"{place}.{name} must be {wanted}.", "", f"{place}.{name}")
-    function: dict[str, Any] = {"name": tool["name"]}
+        raise untranslatable(f"tools[{number}].allowed_callers")
+    called = _checked(tool, "name", b'"', number)
+    schema = _checked(tool, "input_schema", b"{", number)
+    function: dict[str, Any] = {"name": called}
     if "description" in tool:
         function["description"] = tool["description"]
-    function["parameters"] = tool["input_schema"]
-    if bytes(tool.get("strict", b"")) == b"true":
+    function["parameters"] = schema
+    if bytes(tool.get("strict", _NULL)) == b"true":
         function["strict"] = True
     return {"type": "function", "function": function}
+
+
+def _checked(tool: dict[str, Raw], name: str, first: bytes, number: int) -> Raw:
+    """Return a field that a tool must have, and that begins with `first`; raises BadRequest."""
+    value = tool.get(name)
+    if value is not None and bytes(value).startswith(first):
+        return value
+    wanted = "text" if first == b'"' else "an object"
+    place = f"tools[{number}].{name}"
+    raise BadRequest(f"{place} {'is missing' if value is None else f'must be {wanted}'}.", "", place)
 
 
 def _tool_choice(choice: ToolChoice, *, has_tools: bool) -> dict[str, Any]:
@@ -215,12 +234,14 @@ def _thinking(thinking: Thinking) -> dict[str, Any]:
     return chat
 
 
-ELSEWHERE = "Leave it out, or use a model of a backend that speaks Anthropic's protocol itself."
-_BILLING = "x-anthropic-billing-header:"
+ELSEWHERE: Final = "Leave it out, or use a model of a backend that speaks Anthropic's protocol itself."
+_BILLING: Final = "x-anthropic-billing-header:"
 
 
 class History:
     """Collects the messages; consecutive turns of one role become one message, as in Anthropic's API."""
+
+    __slots__ = ("_turns",)
 
     def __init__(self, traits: BackendTraits) -> None:
         self._turns = Turns(traits)
@@ -229,53 +250,60 @@ class History:
         """Return the messages."""
         return self._turns.messages()
 
-    def add_system(self, system: str | Sequence[TextBlock] | None) -> None:
+    def add_system(self, system: str | Sequence[TextBlock]) -> None:
         """Add the system prompt.
 
         Claude Code's block with its build is left out: it changes with each request, so that no engine could reuse
         its prompt cache.
         """
-        texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
+        texts = [system] if isinstance(system, str) else [block.text for block in system]
         self._turns.system += [
             t for t in texts if t and not (t.startswith(_BILLING) and "\n" not in t.strip())
         ]
 
-    def add(self, turn: Turn, place: str, *, is_last_word: bool) -> None:
-        """Add one turn; `is_last_word` says that no user turn follows.
+    def add(self, turn: Turn, number: int, *, is_last_word: bool) -> None:
+        """Add a turn by its number; `is_last_word` says that no user turn follows.
 
         Raises Untranslatable and BadRequest.
         """
-        content = turn.content
-        blocks = (TextBlock(text=content),) if isinstance(content, str) else content or ()
-        if turn.role == "system":
-            if turn.clear_at != "next_user_message" or is_last_word:
-                self._add_reminder(blocks, place)
-        elif turn.role == "user":
-            self._add_user(blocks, place)
-        else:
-            self._add_assistant(blocks, place)
+        content, role = turn.content, turn.role
+        if role == "user":
+            self._turns.end_assistant()
+            if isinstance(content, str):
+                self._turns.user.append(content)
+            elif content:
+                self._add_user(content, number)
+        elif role == "assistant":
+            self._turns.end_user()
+            if isinstance(content, str):
+                if content:
+                    self._turns.texts.append(content)
+            elif content:
+                self._add_assistant(content, number)
+        elif content and (turn.clear_at != "next_user_message" or is_last_word):
+            self._add_reminder((TextBlock(text=content),) if isinstance(content, str) else content, number)
 
-    def _add_reminder(self, blocks: Sequence[Block], place: str) -> None:
+    def _add_reminder(self, blocks: Sequence[Block], turn: int) -> None:
         texts: list[str] = []
         for number, block in enumerate(blocks):
             if not isinstance(block, TextBlock):
-                raise _foreign(block, f"{place}.content[{number}]")
+                raise _foreign(block, _place(turn, number))
             texts.append(block.text)
         if text := PARAGRAPH.join(filter(None, texts)):
             self._turns.add_reminder(text)
 
-    def _add_user(self, blocks: Sequence[Block], place: str) -> None:
-        self._turns.end_assistant()
+    def _add_user(self, blocks: Sequence[Block], turn: int) -> None:
         shown: list[Piece] = []
         text_of: list[Piece] = []
         for number, block in enumerate(blocks):
-            where = f"{place}.content[{number}]"
-            if isinstance(block, ToolResultBlock):
-                shown += self._add_result(block, where)
-            elif isinstance(block, TextBlock | ImageBlock | DocumentBlock | SearchResultBlock):
-                text_of += _parts(block, where)
+            if isinstance(block, TextBlock):
+                text_of.append(block.text)
+            elif isinstance(block, ToolResultBlock):
+                shown += self._add_result(block, _place(turn, number))
+            elif isinstance(block, ImageBlock | DocumentBlock | SearchResultBlock):
+                text_of += _parts(block, _place(turn, number))
             elif not isinstance(block, RedactedBlock | FallbackBlock):
-                raise _foreign(block, where)
+                raise _foreign(block, _place(turn, number))
         self._turns.user += shown
         self._turns.user += text_of
 
@@ -286,15 +314,13 @@ class History:
         if content is not None and not isinstance(content, str):
             for number, inner in enumerate(content):
                 parts += _parts(inner, f"{place}.content[{number}]")
-        text = PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
+        text = PARAGRAPH.join([part for part in parts if isinstance(part, str) and part])
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
         return self._turns.add_result(block.tool_use_id, text, parts)
 
-    def _add_assistant(self, blocks: Sequence[Block], place: str) -> None:
-        self._turns.end_user()
+    def _add_assistant(self, blocks: Sequence[Block], turn: int) -> None:
         for number, block in enumerate(blocks):
-            where = f"{place}.content[{number}]"
             if isinstance(block, TextBlock):
                 if block.text:
                     self._turns.texts.append(block.text)
@@ -305,14 +331,18 @@ class History:
             elif isinstance(block, RedactedBlock):
                 self._turns.tool_calls.add_signature(block.data)
             elif isinstance(block, ToolUseBlock):
-                arguments = _object(block.input, f"{where}.input")
+                arguments = _object(block.input, turn, number)
                 self._turns.calls.append(
                     self._turns.tool_calls.call(
                         block.id, block.name, arguments, is_first=not self._turns.calls
                     )
                 )
             elif not isinstance(block, FallbackBlock):
-                raise _foreign(block, where)
+                raise _foreign(block, _place(turn, number))
+
+
+def _place(turn: int, block: int) -> str:
+    return f"messages[{turn}].content[{block}]"
 
 
 def _parts(block: ResultBlock, place: str) -> list[Piece]:
@@ -345,10 +375,11 @@ def _url(source: Base64Source | UrlSource) -> str:
     return f"data:{source.media_type};base64,{source.data}"
 
 
-def _object(value: Raw, place: str) -> str:
-    """Return a JSON object as its unchanged text."""
+def _object(value: Raw, turn: int, block: int) -> str:
+    """Return a call's input, which is a JSON object, as its unchanged text."""
     text = str(value, "utf-8", "replace").strip()
     if not text.startswith("{"):
+        place = f"{_place(turn, block)}.input"
         raise BadRequest(f"{place} must be an object.", "", place)
     return text
 

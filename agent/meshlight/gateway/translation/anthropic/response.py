@@ -1,24 +1,11 @@
-"""Translates answers of chat completions to Anthropic's Messages API.
+"""Translates answers of chat completions to Anthropic's Messages API."""
 
-Errors have Anthropic's format: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
-"""
-
-import msgspec
-
-from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.answer_translator import AnswerTranslator
+from meshlight.gateway.translation.anthropic.errors import error_body, error_event, error_type
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
-from meshlight.gateway.translation.chat import (
-    BufferedTranslator,
-    Chunk,
-    error_message,
-    own_error,
-    read,
-    reported_error,
-)
-
-_decoder = msgspec.json.Decoder(Chunk)
+from meshlight.gateway.translation.chat import error_message, own_error
+from meshlight.gateway.translation.chat_schema import Chunk
 
 
 class MessagesTranslator(AnswerTranslator[StreamBuilder]):
@@ -51,56 +38,3 @@ class MessagesTranslator(AnswerTranslator[StreamBuilder]):
         code = own_error(data).get("code")
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-
-
-class TokenCountTranslator(BufferedTranslator):
-    """Translates an answer of one token into the number of tokens of its prompt."""
-
-    __slots__ = ()
-
-    def end(self) -> bytes:
-        """Return `{"input_tokens": …}`; raises TranslationFailed if the backend sent no count."""
-        data = self._body.take()
-        chunk = read(data, _decoder)
-        if chunk.error:
-            raise reported_error(data)
-        count = chunk.usage.get("prompt_tokens") if isinstance(chunk.usage, dict) else None
-        if not isinstance(count, int) or count < 0:
-            raise TranslationFailed("It does not say how many tokens the prompt has.")
-        return b'{"input_tokens":%d}' % count
-
-    def broken(self, why: str) -> None:
-        """Return None: half a JSON object can't be repaired."""
-
-    def error(self, status: int, body: bytes) -> bytes:
-        """Return Anthropic's error object with the backend's own message."""
-        return error_body(error_type(status), error_message(body, status))
-
-
-_TYPES = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_encode = msgspec.json.Encoder().encode
-
-
-def error_type(status: int) -> str:
-    """Return Anthropic's error type for an HTTP status."""
-    return _TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
-
-
-def error_body(kind: str, message: str) -> bytes:
-    """Return the body of a failing answer."""
-    return _encode({"type": "error", "error": {"type": kind, "message": message}})
-
-
-def error_event(kind: str, message: str) -> bytes:
-    """Return the event that ends a broken stream."""
-    return b"event: error\ndata: %s\n\n" % error_body(kind, message)

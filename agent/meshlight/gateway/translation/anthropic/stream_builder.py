@@ -2,41 +2,47 @@
 
 import hashlib
 import re
-from typing import Any
-
-import msgspec
+from typing import Any, Final
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.anthropic.writer import Head, Kind, Usage, Writer
+from meshlight.gateway.translation.anthropic.writer import Kind, Usage, Writer
 from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id, signature
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
-    Chunk,
-    MessageDelta,
-    ToolCall,
     check_ending,
     count,
     finish_reason_of,
     id_text,
     number,
 )
+from meshlight.gateway.translation.chat_schema import Chunk, MessageDelta, ToolCall
 from meshlight.gateway.translation.tool_call_pieces import CallList, ToolCallBuilder, find_call
 
-_ID_MAX = 64
-BLOCKS_MAX = 10_000
+_ID_MAX: Final = 64
+BLOCKS_MAX: Final = 10_000
 """Blocks of one message."""
-_NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
+_NOT_OF_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-class AnswerOptions(msgspec.Struct, frozen=True):
+class AnswerOptions:
     """What the translation of the answer needs from the request."""
 
-    model: str
-    """The model name in the request."""
-    is_stream: bool = False
-    stop_sequences: tuple[str, ...] = ()
-    hides_thinking: bool = False
+    __slots__ = ("hides_thinking", "is_stream", "model", "stop_sequences")
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        is_stream: bool = False,
+        stop_sequences: tuple[str, ...] = (),
+        hides_thinking: bool = False,
+    ) -> None:
+        self.model = model
+        """The model name in the request."""
+        self.is_stream = is_stream
+        self.stop_sequences = stop_sequences
+        self.hides_thinking = hides_thinking
 
 
 class StreamBuilder:
@@ -83,19 +89,21 @@ class StreamBuilder:
 
         Raises TranslationFailed.
         """
-        if isinstance(chunk.usage, dict):
-            self._usage = _usage(chunk.usage)
-        if not self._message_id and chunk.choices:
+        usage, choices = chunk.usage, chunk.choices
+        if isinstance(usage, dict):
+            self._usage = _usage(usage)
+        if not choices:
+            return
+        if not self._message_id:
             self._message_id = _message_id(chunk.id, data)
-            head = Head(self._message_id, self._options.model, _without_output(self._usage))
-            self._writer.start(head)
-        for choice in chunk.choices or ():
+            self._writer.start(self._message_id, self._options.model, self._usage)
+        for choice in choices:
             if number(choice.index):
                 continue
-            if choice.delta is not None:
-                self._add_delta(choice.delta)
-            elif choice.message is not None:
-                self._add_delta(choice.message, is_complete=True)
+            if (delta := choice.delta) is not None:
+                self._add_delta(delta)
+            elif (message := choice.message) is not None:
+                self._add_delta(message, is_complete=True)
             if reason := finish_reason_of(choice):
                 self._reason = reason
                 for matched in (choice.stop_reason, choice.matched_stop):
@@ -131,15 +139,16 @@ class StreamBuilder:
         thought: Any = delta.reasoning_content or delta.reasoning
         if isinstance(thought, str) and thought:
             self._add("thinking", thought)
-        if isinstance(delta.content, str):
-            if delta.content:
-                self._add("text", delta.content)
-        elif delta.content:
-            for part in delta.content:
+        content = delta.content
+        if isinstance(content, str):
+            if content:
+                self._add("text", content)
+        elif content:
+            for part in content:
                 self._add_part(part)
-        if delta.refusal:
+        if refusal := delta.refusal:
             self._is_refused = True
-            self._add("text", delta.refusal)
+            self._add("text", refusal)
         for piece in delta.tool_calls or ():
             self._call(piece, None if is_complete else find_call(self._calls, piece))
 
@@ -157,7 +166,8 @@ class StreamBuilder:
     def _add(self, kind: Kind, piece: str) -> None:
         if self._kind != kind:
             self._close_block()
-            self._close_complete_calls()
+            if self._open:
+                self._close_complete_calls()
             self._kind = kind
             self._block = self._next()
             self._writer.open(self._block, kind)
@@ -234,12 +244,4 @@ def _usage(found: dict[str, Any]) -> Usage:
     details = found.get("prompt_tokens_details")
     cached = count(details, "cached_tokens")
     prompt = count(found, "prompt_tokens")
-    return Usage(
-        input_tokens=max(0, prompt - cached),
-        cache_read_input_tokens=cached,
-        output_tokens=count(found, "completion_tokens"),
-    )
-
-
-def _without_output(usage: Usage) -> Usage:
-    return msgspec.structs.replace(usage, output_tokens=0)
+    return Usage(max(0, prompt - cached), cached, count(found, "completion_tokens"))

@@ -1,81 +1,91 @@
 """Writers of an answer in Anthropic's protocol: as the events of a stream, and as one JSON object."""
 
-from typing import Any, Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from meshlight.domain.errors import TranslationFailed
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are buffered."""
-PIECE_COST = 64
+PIECE_COST: Final = 64
 """Counted for each piece besides its characters."""
 
 Kind = Literal["text", "thinking"]
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
-class Usage(Struct, frozen=True):
-    """Token counts as Anthropic defines them: `input_tokens` excludes cached tokens."""
+class Usage:
+    """Token counts: those of the prompt that were not in the cache, those that were, and those of the answer."""
 
-    input_tokens: int = 0
-    cache_creation_input_tokens: int = 0
-    cache_read_input_tokens: int = 0
-    output_tokens: int = 0
+    __slots__ = ("cached", "output", "prompt")
 
+    def __init__(self, prompt: int = 0, cached: int = 0, output: int = 0) -> None:
+        self.prompt = prompt
+        self.cached = cached
+        self.output = output
 
-class Head(Struct, frozen=True):
-    """The fields of a message at its start."""
-
-    id: str
-    model: str
-    usage: Usage
-    type: Literal["message"] = "message"
-    role: Literal["assistant"] = "assistant"
-    content: tuple[()] = ()
-    stop_reason: None = None
-    stop_sequence: None = None
+    def encoded(self, output: int) -> bytes:
+        """Return them as Anthropic's JSON, with this number of tokens of the answer."""
+        return (
+            f'{{"input_tokens":{self.prompt},"cache_creation_input_tokens":0,'
+            f'"cache_read_input_tokens":{self.cached},"output_tokens":{output}}}'
+        ).encode()
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Receives an answer in the order in which it grows; blocks are identified by their index, from 0."""
 
-    def start(self, head: Head) -> None:
-        """The message begins."""
+    __slots__ = ()
 
+    @abstractmethod
+    def start(self, message_id: str, model: str, usage: Usage) -> None:
+        """The message begins; its id has letters, digits, `_` and `-` only."""
+
+    @abstractmethod
     def open(self, index: int, kind: Kind) -> None:
         """A block of text or of thoughts begins."""
 
+    @abstractmethod
     def open_call(self, index: int, call_id: str, name: str) -> None:
         """A call of a tool begins."""
 
+    @abstractmethod
     def add(self, index: int, kind: Kind, piece: str) -> None:
         """The block grows."""
 
+    @abstractmethod
     def add_arguments(self, index: int, piece: str) -> None:
         """The JSON text of a call's input grows."""
 
+    @abstractmethod
     def sign(self, index: int, signature: str) -> None:
         """The thoughts get their signature, after their last piece."""
 
+    @abstractmethod
     def redacted(self, index: int, data: str) -> None:
         """A complete block with state that only this gateway can read."""
 
+    @abstractmethod
     def close(self, index: int, *, is_complete: bool = True) -> None:
         """The block ends; a call that was cut off is incomplete."""
 
+    @abstractmethod
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
         """The message ends."""
 
+    @abstractmethod
     def ping(self) -> None:
         """The connection is alive, without new content."""
 
+    @abstractmethod
     def take(self) -> bytes:
         """Return the bytes to send now; each is returned once."""
 
 
-class EventWriter:
+class EventWriter(Writer):
     """Writes a stream: `message_start`, blocks in `content_block_*`, `message_delta`, `message_stop`."""
 
     __slots__ = ("_out",)
@@ -83,9 +93,13 @@ class EventWriter:
     def __init__(self) -> None:
         self._out: list[bytes] = []
 
-    def start(self, head: Head) -> None:
+    def start(self, message_id: str, model: str, usage: Usage) -> None:
         """Write `message_start`."""
-        self._write(b"message_start", b'{"type":"message_start","message":%s}' % _encode(head))
+        head = _head(message_id, model, usage.encoded(0))
+        self._out.append(
+            b'event: message_start\ndata: {"type":"message_start","message":%s[],"stop_reason":null,'
+            b'"stop_sequence":null}}\n\n' % head
+        )
 
     def open(self, index: int, kind: Kind) -> None:
         """Write `content_block_start`; the signature of thoughts follows at their end."""
@@ -99,17 +113,17 @@ class EventWriter:
     def add(self, index: int, kind: Kind, piece: str) -> None:
         """Write a `text_delta` or `thinking_delta`."""
         if kind == "text":
-            self._delta(index, b'"text_delta","text":%s' % _encode(piece))
+            self._delta(index, b'"text_delta","text":', piece)
         else:
-            self._delta(index, b'"thinking_delta","thinking":%s' % _encode(piece))
+            self._delta(index, b'"thinking_delta","thinking":', piece)
 
     def add_arguments(self, index: int, piece: str) -> None:
         """Write an `input_json_delta`."""
-        self._delta(index, b'"input_json_delta","partial_json":%s' % _encode(piece))
+        self._delta(index, b'"input_json_delta","partial_json":', piece)
 
     def sign(self, index: int, signature: str) -> None:
         """Write a `signature_delta`."""
-        self._delta(index, b'"signature_delta","signature":%s' % _encode(signature))
+        self._delta(index, b'"signature_delta","signature":', signature)
 
     def redacted(self, index: int, data: str) -> None:
         """Write a block of `redacted_thinking`."""
@@ -118,56 +132,66 @@ class EventWriter:
 
     def close(self, index: int, *, is_complete: bool = True) -> None:  # noqa: ARG002 - the stop reason says it
         """Write `content_block_stop`."""
-        self._write(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % index)
+        self._out.append(
+            b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%s}\n\n' % _digits(index)
+        )
 
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
         """Write `message_delta` and `message_stop`."""
-        delta = _encode({"stop_reason": reason, "stop_sequence": stop_sequence})
-        ended = b'{"type":"message_delta","delta":%s,"usage":%s}' % (delta, _encode(usage))
-        self._write(b"message_delta", ended)
-        self._write(b"message_stop", b'{"type":"message_stop"}')
+        self._out.append(
+            b'event: message_delta\ndata: {"type":"message_delta","delta":%s,"usage":%s}\n\n'
+            b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+            % (b"{%s}" % _ending(reason, stop_sequence), usage.encoded(usage.output))
+        )
 
     def ping(self) -> None:
         """Write `ping`."""
-        self._write(b"ping", b'{"type":"ping"}')
+        self._out.append(b'event: ping\ndata: {"type":"ping"}\n\n')
 
     def take(self) -> bytes:
         """Return the events since the last call."""
+        if not self._out:
+            return b""
         out = b"".join(self._out)
         self._out.clear()
         return out
 
     def _open(self, index: int, block: bytes) -> None:
-        data = b'{"type":"content_block_start","index":%d,"content_block":%s}' % (index, block)
-        self._write(b"content_block_start", data)
+        self._out.append(
+            b'event: content_block_start\ndata: {"type":"content_block_start","index":%s,"content_block":%s}\n\n'
+            % (_digits(index), block)
+        )
 
-    def _delta(self, index: int, delta: bytes) -> None:
-        data = b'{"type":"content_block_delta","index":%d,"delta":{"type":%s}}' % (index, delta)
-        self._write(b"content_block_delta", data)
+    def _delta(self, index: int, field: bytes, text: str) -> None:
+        self._out.append(
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%s,"delta":{"type":%s%s}}\n\n'
+            % (_digits(index), field, _encode(text))
+        )
 
-    def _write(self, name: bytes, data: bytes) -> None:
-        self._out.append(b"event: %s\ndata: %s\n\n" % (name, data))
 
-
-class MessageWriter:
+class MessageWriter(Writer):
     """Writes one message, once it is complete."""
 
-    __slots__ = ("_blocks", "_body", "_head", "_pieces", "_size")
+    __slots__ = ("_blocks", "_body", "_id", "_model", "_pieces", "_size")
 
     def __init__(self) -> None:
-        self._head: Head | None = None
+        self._id = ""
+        self._model = ""
         self._blocks: dict[int, dict[str, Any]] = {}
         self._pieces: dict[int, list[str]] = {}
         self._size = 0
         self._body = b""
 
-    def start(self, head: Head) -> None:
+    def start(self, message_id: str, model: str, usage: Usage) -> None:  # noqa: ARG002 - the counts come at the end
         """Store the head."""
-        self._head = head
+        self._id, self._model = message_id, model
 
     def open(self, index: int, kind: Kind) -> None:
         """Begin a block."""
-        self._blocks[index] = {"type": kind, kind: ""} | ({} if kind == "text" else {"signature": ""})
+        block: dict[str, Any] = {"type": kind, kind: ""}
+        if kind == "thinking":
+            block["signature"] = ""
+        self._blocks[index] = block
         self._pieces[index] = []
 
     def open_call(self, index: int, call_id: str, name: str) -> None:
@@ -198,8 +222,9 @@ class MessageWriter:
         """End a block; an incomplete call is left out, since its `input` would not be JSON."""
         text = "".join(self._pieces.pop(index))
         block = self._blocks[index]
-        if block["type"] != "tool_use":
-            block[block["type"]] = text
+        kind: str = block["type"]
+        if kind != "tool_use":
+            block[kind] = text
         elif is_complete:
             block["input"] = Raw((text.strip() or "{}").encode())
         else:
@@ -207,15 +232,12 @@ class MessageWriter:
 
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
         """Write the message."""
-        if self._head is None:
+        if not self._id:
             raise TranslationFailed("It sent no answer.")
-        message = msgspec.to_builtins(self._head) | {
-            "content": [self._blocks[index] for index in sorted(self._blocks)],
-            "stop_reason": reason,
-            "stop_sequence": stop_sequence,
-            "usage": usage,
-        }
-        self._body = _encode(message)
+        blocks = self._blocks
+        content = _encode([blocks[index] for index in sorted(blocks)])
+        head = _head(self._id, self._model, usage.encoded(usage.output))
+        self._body = b"%s%s,%s}" % (head, content, _ending(reason, stop_sequence))
 
     def ping(self) -> None:
         """Do nothing: a JSON object has no place for it."""
@@ -224,3 +246,21 @@ class MessageWriter:
         """Return the message once it is written."""
         body, self._body = self._body, b""
         return body
+
+
+def _head(message_id: str, model: str, usage: bytes) -> bytes:
+    """Return the beginning of a message, up to its content."""
+    return b'{"id":"%s","model":%s,"usage":%s,"type":"message","role":"assistant","content":' % (
+        message_id.encode(),
+        _encode(model),
+        usage,
+    )
+
+
+def _ending(reason: str, stop_sequence: str | None) -> bytes:
+    """Return why a message ended, as the fields of an object."""
+    return b'"stop_reason":"%s","stop_sequence":%s' % (reason.encode(), _encode(stop_sequence))
+
+
+def _digits(number: int) -> bytes:
+    return str(number).encode()

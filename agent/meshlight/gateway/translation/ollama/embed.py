@@ -16,9 +16,10 @@ from msgspec import Raw, Struct
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.chat import BufferedTranslator, count, error_message, read, reported_error
+from meshlight.gateway.translation.buffered_translator import BufferedTranslator
+from meshlight.gateway.translation.chat import count, error_message, read, reported_error
+from meshlight.gateway.translation.ollama.errors import error_body
 from meshlight.gateway.translation.ollama.request import read_body
-from meshlight.gateway.translation.ollama.response import error_body
 from meshlight.gateway.translation.ollama.schema import EmbeddingsRequest, EmbedRequest
 from meshlight.gateway.translation.ollama.writer import (
     SYSTEM,

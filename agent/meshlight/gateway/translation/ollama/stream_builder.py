@@ -11,14 +11,12 @@ import msgspec
 from msgspec import Raw
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.carried_state import ExtrasCollector, MessageExtras, call_id
+from meshlight.gateway.translation.carried_schema import MessageExtras
+from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
     AnswerReader,
-    Choice,
-    Chunk,
-    MessageDelta,
     check_ending,
     count,
     finish_reason_of,
@@ -26,7 +24,8 @@ from meshlight.gateway.translation.chat import (
     read,
     reported_error,
 )
-from meshlight.gateway.translation.chat import ToolCall as CallPiece
+from meshlight.gateway.translation.chat_schema import Choice, Chunk, MessageDelta
+from meshlight.gateway.translation.chat_schema import ToolCall as CallPiece
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.ollama.writer import AnswerOptions, CallFunction, End, Piece, ToolCall
 from meshlight.gateway.translation.sse import Event

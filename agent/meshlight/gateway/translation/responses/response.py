@@ -6,7 +6,8 @@ from collections.abc import Callable
 import msgspec
 
 from meshlight.gateway.translation.answer_translator import AnswerTranslator
-from meshlight.gateway.translation.chat import Chunk, error_message, own_error
+from meshlight.gateway.translation.chat import error_message, own_error
+from meshlight.gateway.translation.chat_schema import Chunk
 from meshlight.gateway.translation.responses.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.responses.writer import EventWriter, ObjectWriter
 

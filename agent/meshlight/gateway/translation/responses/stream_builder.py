@@ -8,17 +8,8 @@ import msgspec
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.writer import HELD_MAX
 from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id
-from meshlight.gateway.translation.chat import (
-    CUT,
-    REFUSED,
-    Chunk,
-    MessageDelta,
-    ToolCall,
-    check_ending,
-    count,
-    finish_reason_of,
-    number,
-)
+from meshlight.gateway.translation.chat import CUT, REFUSED, check_ending, count, finish_reason_of, number
+from meshlight.gateway.translation.chat_schema import Chunk, MessageDelta, ToolCall
 from meshlight.gateway.translation.responses.memory import PREFIX
 from meshlight.gateway.translation.responses.request import seal
 from meshlight.gateway.translation.responses.tools import Tools, custom_input, shell_action

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.gateway.inference.sinks import RECORDED_MAX, RecordingSink
+from meshlight.gateway.inference.recording import RECORDED_MAX, RecordingSink
 from meshlight.gateway.translation.responses.memory import StoredResponses
 from meshlight.gateway.translation.responses.native import RecordedRequest
 from meshlight.http_client.client import Headers
