@@ -21,7 +21,7 @@ from meshlight.domain.errors import (
     envelope,
 )
 from meshlight.gateway.server.asgi import Send
-from meshlight.gateway.translation.anthropic.response import error_type
+from meshlight.gateway.translation.anthropic.errors import error_type
 
 RETRY_WITHIN_S = 60.0
 """OpenAI's and Anthropic's clients honour a `Retry-After` up to this; longer ones they ignore."""

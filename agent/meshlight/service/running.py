@@ -40,7 +40,7 @@ def run(options: ServeOptions, paths: Paths, bound: Loopbacks | None) -> int:
     config, error = file.load_or_last_good()
     if error is not None:
         print_line(f"{file.path}: {error.title} {error.hint}".strip())
-    loopbacks = _loopbacks(options, config, bound)
+    loopbacks = loopbacks_for(options, config, bound)
     if loopbacks.problem:
         log.warning("%s", loopbacks.problem)
     limits = limits_for(raise_file_limit())
@@ -65,7 +65,7 @@ def run(options: ServeOptions, paths: Paths, bound: Loopbacks | None) -> int:
     return 0
 
 
-def _loopbacks(options: ServeOptions, config: Config, bound: Loopbacks | None) -> Loopbacks:
+def loopbacks_for(options: ServeOptions, config: Config, bound: Loopbacks | None) -> Loopbacks:
     """Return the sockets of the port that is wanted: those that are bound already, or else new ones."""
     port = config.port if options.port is None else options.port
     if bound is not None:

@@ -47,7 +47,6 @@ from meshlight.gateway.translation.carried_state import restore_call_ids
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.passthrough import without_own_state
 from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fields, without_fields
-from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Opening, Reply, Response, SentRequest, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
@@ -180,6 +179,8 @@ def build_upstream_request(
     else:
         path, body = inbound.target_for(model), body_as_sent(inbound, model, link)
         if inbound.stored is not None:
+            from meshlight.gateway.translation.responses.native import for_native  # noqa: PLC0415 - see `translate`
+
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     template = link.template(operation)
     auth = template.auth if model_route is None else model_route.auth

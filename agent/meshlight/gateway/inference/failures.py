@@ -29,7 +29,7 @@ from meshlight.gateway.errors import protocol_of
 from meshlight.gateway.inference.context_refusals import TooLong, too_long
 from meshlight.gateway.inference.timeouts import Cause
 from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S, refusal_reply
-from meshlight.gateway.translation.anthropic.response import error_body, error_type
+from meshlight.gateway.translation.anthropic.errors import error_body, error_type
 from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.http_client.client import Reply
 from meshlight.http_client.error_text import is_html, message_of, quoted_error

@@ -67,7 +67,6 @@ from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beat
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import Immediate
-from meshlight.gateway.translation.responses.native import asked_to_keep
 from meshlight.http_client.client import Headers, Response
 from meshlight.mesh.app_calls import AppCalls
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
@@ -905,6 +904,8 @@ async def _recorded(
     """Return a sink that stores the response that passes through it, if the request asks for that."""
     if inbound.stored is None or link.kind.group not in RECORDED or started.response.status != 200:
         return sink
+    from meshlight.gateway.translation.responses.native import asked_to_keep  # noqa: PLC0415 - see `translate`
+
     recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if recorded is None else RecordingSink(sink, recorded)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from meshlight.gateway.server.asgi import Send
 from meshlight.gateway.server.request_cycle import RequestCycle
-from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
+from meshlight.gateway.translation.responses.recording import RecordedRequest, final_response
 from meshlight.http_client.client import Headers
 
 RECORDED_MAX: Final = 8 << 20

@@ -17,8 +17,13 @@ from meshlight.domain.local_models import Demand
 from meshlight.domain.local_views import DownloadView, LocalModelView
 from meshlight.gateway.inference.request import ClientLeft, InferenceRequest
 from meshlight.gateway.models.keep_alive import FINITE_MAX_S
-from meshlight.gateway.translation.ollama.response import error_line
-from meshlight.gateway.translation.ollama.writer import SYSTEM, AnswerOptions, moment, without_prompt
+from meshlight.gateway.translation.ollama.writer import (
+    SYSTEM,
+    AnswerOptions,
+    error_line,
+    moment,
+    without_prompt,
+)
 from meshlight.local_models.interfaces import LocalModels
 
 T = TypeVar("T")

@@ -1,17 +1,18 @@
-"""The operations that a backend without them can still serve, by translation to another operation."""
+"""The operations that a backend without them can still serve, by translation to another operation.
+
+Each translation is imported by its first request: it is large, and many services are asked for none.
+"""
+
+# ruff: noqa: PLC0415 - see above
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from meshlight.domain.backend import Kind
 from meshlight.domain.operations import Operation
-from meshlight.gateway.translation.anthropic.api import translate_count, translate_messages
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.bounds import check_request
-from meshlight.gateway.translation.ollama.embed import translate_embed, translate_embeddings
-from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
 from meshlight.gateway.translation.ollama.writer import Immediate
-from meshlight.gateway.translation.responses.api import translate_responses
 from meshlight.gateway.translation.responses.memory import StoredResponses
 
 
@@ -30,27 +31,14 @@ class Target(Protocol):
         """Whether the kind has this operation itself."""
 
 
-class Translate(Protocol):
-    """Translates the requests of one operation."""
-
-    def __call__(
-        self, body: bytes, model: str, *, extensions: bool, signs: bool
-    ) -> TranslatedRequest | Immediate:
-        """Translate a body for the route's model.
-
-        `extensions` allows fields that are not OpenAI's; `signs` says that the backend demands its signatures of
-        thoughts back. Raises Untranslatable or BadRequest.
-        """
-
-
-_TABLE: Mapping[Operation, tuple[Operation, Translate]] = {
-    "messages": ("chat/completions", translate_messages),
-    "messages/count_tokens": ("chat/completions", translate_count),
-    "responses": ("chat/completions", translate_responses),
-    "api/chat": ("chat/completions", translate_chat),
-    "api/generate": ("chat/completions", translate_generate),
-    "api/embed": ("embeddings", translate_embed),
-    "api/embeddings": ("embeddings", translate_embeddings),
+_TARGETS: Mapping[Operation, Operation] = {
+    "messages": "chat/completions",
+    "messages/count_tokens": "chat/completions",
+    "responses": "chat/completions",
+    "api/chat": "chat/completions",
+    "api/generate": "chat/completions",
+    "api/embed": "embeddings",
+    "api/embeddings": "embeddings",
 }
 _COSTS = frozenset[Operation]({"messages/count_tokens"})
 """Counting tokens by an answer of one token is free on one's own machines only."""
@@ -60,13 +48,13 @@ def is_reachable(operation: Operation, kind: Target) -> bool:
     """Whether a backend of this kind can serve an operation: itself, or by translation."""
     if kind.speaks(operation):
         return True
-    entry = _TABLE.get(operation)
-    return entry is not None and kind.speaks(entry[0]) and not (operation in _COSTS and kind.group == "cloud")
+    target = _TARGETS.get(operation)
+    return target is not None and kind.speaks(target) and not (operation in _COSTS and kind.group == "cloud")
 
 
 def is_translatable(operation: Operation) -> bool:
     """Whether an operation can be translated to another."""
-    return operation in _TABLE
+    return operation in _TARGETS
 
 
 def translate(
@@ -79,5 +67,20 @@ def translate(
     check_request(body)
     extensions, signs = kind.group != "cloud", kind.kind == "gemini"
     if operation == "responses":
+        from meshlight.gateway.translation.responses.api import translate_responses
+
         return translate_responses(body, model, extensions=extensions, signs=signs, stored=stored)
-    return _TABLE[operation][1](body, model, extensions=extensions, signs=signs)
+    if operation in {"messages", "messages/count_tokens"}:
+        from meshlight.gateway.translation.anthropic import api
+
+        anthropic = api.translate_messages if operation == "messages" else api.translate_count
+        return anthropic(body, model, extensions=extensions, signs=signs)
+    if operation in {"api/chat", "api/generate"}:
+        from meshlight.gateway.translation.ollama import generate
+
+        ollama = generate.translate_chat if operation == "api/chat" else generate.translate_generate
+        return ollama(body, model, extensions=extensions, signs=signs)
+    from meshlight.gateway.translation.ollama import embed
+
+    embedding = embed.translate_embed if operation == "api/embed" else embed.translate_embeddings
+    return embedding(body, model, extensions=extensions, signs=signs)

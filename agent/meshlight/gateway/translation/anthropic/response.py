@@ -1,12 +1,10 @@
-"""Translates answers of chat completions to Anthropic's Messages API.
-
-Errors have Anthropic's format: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
-"""
+"""Translates answers of chat completions to Anthropic's Messages API."""
 
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.answer_translator import AnswerTranslator
+from meshlight.gateway.translation.anthropic.errors import error_body, error_event, error_type
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
 from meshlight.gateway.translation.chat import (
@@ -75,32 +73,3 @@ class TokenCountTranslator(BufferedTranslator):
     def error(self, status: int, body: bytes) -> bytes:
         """Return Anthropic's error object with the backend's own message."""
         return error_body(error_type(status), error_message(body, status))
-
-
-_TYPES = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_encode = msgspec.json.Encoder().encode
-
-
-def error_type(status: int) -> str:
-    """Return Anthropic's error type for an HTTP status."""
-    return _TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
-
-
-def error_body(kind: str, message: str) -> bytes:
-    """Return the body of a failing answer."""
-    return _encode({"type": "error", "error": {"type": kind, "message": message}})
-
-
-def error_event(kind: str, message: str) -> bytes:
-    """Return the event that ends a broken stream."""
-    return b"event: error\ndata: %s\n\n" % error_body(kind, message)

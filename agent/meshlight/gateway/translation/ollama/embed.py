@@ -18,12 +18,12 @@ from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.chat import BufferedTranslator, count, error_message, read, reported_error
 from meshlight.gateway.translation.ollama.request import read_body
-from meshlight.gateway.translation.ollama.response import error_body
 from meshlight.gateway.translation.ollama.schema import EmbeddingsRequest, EmbedRequest
 from meshlight.gateway.translation.ollama.writer import (
     SYSTEM,
     Clock,
     Immediate,
+    error_body,
     nanoseconds,
     no_embedding,
     no_embeddings,

@@ -5,13 +5,20 @@ Errors have Ollama's format: `{"error": "what went wrong"}`, as a body or as a l
 
 from collections.abc import Iterable
 
-import msgspec
 from msgspec.structs import replace
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.chat import error_message
 from meshlight.gateway.translation.ollama.stream_builder import Reader, StreamBuilder, TextChunk
-from meshlight.gateway.translation.ollama.writer import AnswerOptions, Clock, LineWriter, Piece, nanoseconds
+from meshlight.gateway.translation.ollama.writer import (
+    AnswerOptions,
+    Clock,
+    LineWriter,
+    Piece,
+    error_body,
+    error_line,
+    nanoseconds,
+)
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are buffered until it is complete."""
@@ -149,16 +156,3 @@ class OllamaTranslator:
             )
             self._out.append(self._writer.end(answer, end))
         self._is_finished = True
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def error_body(message: str) -> bytes:
-    """Return the body of a failing answer."""
-    return _encode({"error": message})
-
-
-def error_line(message: str) -> bytes:
-    """Return the line that ends a broken stream (`docs/api/errors.mdx` of Ollama)."""
-    return error_body(message) + b"\n"

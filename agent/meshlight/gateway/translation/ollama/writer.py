@@ -166,3 +166,13 @@ def no_embeddings(model: str) -> Immediate:
 def no_embedding() -> Immediate:
     """Return the answer of `/api/embeddings` to an empty text."""
     return Immediate(_encode({"embedding": []}))
+
+
+def error_body(message: str) -> bytes:
+    """Return the body of a failing answer."""
+    return _encode({"error": message})
+
+
+def error_line(message: str) -> bytes:
+    """Return the line that ends a broken stream (`docs/api/errors.mdx` of Ollama)."""
+    return error_body(message) + b"\n"
