@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from meshlight import __version__
@@ -19,6 +18,7 @@ from meshlight.backends.kinds import ring_for
 from meshlight.domain.config import Config, Runtime
 from meshlight.gateway.server.limits import limits_for
 from meshlight.gateway.server.listener import Loopbacks, bind_loopbacks, raise_file_limit
+from meshlight.service.log_file import LogFile
 from meshlight.service.options import ServeOptions, print_line
 from meshlight.service.watchdog import Watchdog, end_with
 from meshlight.service.wiring import Service
@@ -110,7 +110,7 @@ async def _run(service: "Service", options: ServeOptions, paths: Paths) -> None:
 def _configure_log(level: str, file: Path) -> None:
     """Log to stderr and to files of at most two megabytes together; never a prompt, an answer or a key."""
     form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    to_file = RotatingFileHandler(file, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
+    to_file = LogFile(file)
     to_screen = logging.StreamHandler()
     to_screen.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     for handler in (to_file, to_screen):
