@@ -38,6 +38,7 @@ MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
 CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
 """Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
+COLD = ROOT / "packaging" / "cold.h"
 PARTIAL = "partial-"
 LONGEST_S = 3_600.0
 """What is older and not finished was left by a run that was killed."""
@@ -152,7 +153,7 @@ def own_wheel() -> Path:
 
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
-    variables = HOOK | ({"CFLAGS": CFLAGS} if os.name != "nt" else {})
+    variables = HOOK | ({"CFLAGS": f"{CFLAGS} -include {COLD}"} if os.name != "nt" else {})
     if sys.platform == "linux":
         # A Python may have been linked with folders of its own machine, in which libraries would be sought.
         variables["LDSHARED"] = f"{python.compiler} -shared"
@@ -272,7 +273,7 @@ def _copy(target: Path) -> None:
 def _digest(python: Interpreter) -> str:
     """Return a fingerprint of all that decides what the compiled wheel is."""
     parts = hashlib.sha256(repr(python).encode())
-    for file in (CONSTRAINTS, Path(__file__), *_sources()):
+    for file in (CONSTRAINTS, COLD, Path(__file__), *_sources()):
         content = file.read_bytes()
         parts.update(f"{file.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
     return parts.hexdigest()[:16]

@@ -76,15 +76,18 @@ def test_every_option_of_the_command_is_read() -> None:
 def test_the_service_carries_nothing_of_the_command_line_and_the_control_api(tmp_path: Path) -> None:
     program = (
         "import sys; from meshlight.cli.entry import plain_serve; plain_serve(['serve']);"
-        "import meshlight.service.wiring, meshlight.service.local_parts;"
+        "import meshlight.service.process; early = {'asyncio', 'ssl', 'meshlight.backends'} & set(sys.modules);"
+        "import meshlight.service.running, meshlight.service.local_parts;"
         "print([m for m in ('click', 'rich', 'httpx', 'keyring', 'litestar', 'tomlkit', 'email', 'html', 'difflib',"
-        " 'statistics', 'multiprocessing', 'importlib.metadata', 'cryptography') if m in sys.modules])"
+        " 'statistics', 'multiprocessing', 'importlib.metadata', 'cryptography', 'zeroconf', 'pickle',"
+        " *('meshlight.gateway.translation.' + name for name in ('anthropic.api', 'ollama.generate', 'ollama.embed',"
+        " 'responses.api', 'responses.native'))) if m in sys.modules], early)"
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path, env=environ
     )
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[] set()"
 
 
 def test_the_service_starts_by_the_entry_point(tmp_path: Path) -> None:

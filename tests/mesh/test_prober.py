@@ -53,6 +53,18 @@ async def test_a_backend_that_hangs_delays_no_other() -> None:
     assert fake.state("slow") == ("unhealthy", "timed-out")
 
 
+async def test_it_has_settled_once_the_first_probes_have_ended_or_the_patience() -> None:
+    fake = FakeBackends()
+    slow = fake.put(backend("slow"), None)
+    waiting = asyncio.create_task(fake.prober.settle(60.0))
+    await settle()
+    assert not waiting.done()
+    await fake.prober.settle(0.0)
+    slow.release(LATE)
+    await waiting
+    assert fake.state("slow") == ("unhealthy", "timed-out")
+
+
 async def test_a_healthy_backend_that_fails_is_asked_again_after_a_second_and_then_believed() -> None:
     fake = FakeBackends()
     upstream = fake.put(backend("a"), models("m"))

@@ -3,6 +3,7 @@
 The service runs for weeks. Click would be a twentieth of its memory, and a part of the time until it listens.
 """
 
+import gc
 import io
 import os
 import sys
@@ -84,7 +85,11 @@ def _are_valid(given: dict[str, str]) -> bool:
 
 
 def _serve(given: dict[str, str]) -> int:
-    from meshlight.service.process import ServeOptions, serve  # noqa: PLC0415 - only the service needs it
+    # The start makes modules, which stay: a collector would look through them again and again. `Service` switches it
+    # on once it runs.
+    gc.disable()
+    from meshlight.service.options import ServeOptions  # noqa: PLC0415 - only the service needs it
+    from meshlight.service.process import serve  # noqa: PLC0415 - the same
 
     return serve(
         ServeOptions(

@@ -38,7 +38,7 @@ def serve(
     It finds the engines on this machine, monitors every backend, and answers OpenAI requests at
     http://127.0.0.1:6374/v1. It prints a link that opens the mesh page once.
     """
-    from meshlight.service.process import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service
+    from meshlight.service.options import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service
     from meshlight.service.process import serve as run  # noqa: PLC0415 -- the same
 
     options = ServeOptions(

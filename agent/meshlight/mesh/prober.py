@@ -144,6 +144,12 @@ class Prober:
                 return task.result()
             # Its address was changed meanwhile, or it was removed.
 
+    async def settle(self, within_s: float) -> None:
+        """Return when the probes that run now have ended, or after so many seconds."""
+        running = [schedule.task for schedule in self._schedules.values() if schedule.task is not None]
+        if running:
+            await asyncio.wait(running, timeout=within_s)
+
     async def close(self) -> None:
         """Stop probing; returns when the last probe has ended."""
         running = [w.task for w in self._schedules.values() if w.task is not None]

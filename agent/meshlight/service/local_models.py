@@ -54,6 +54,7 @@ class SwitchedLocalModels:
     """Implements `LocalModels` for the whole life of the service.
 
     `build` makes what does the work, by settings with `enabled`; `on_known` is called with False when it is gone.
+    Whoever wants something of it before `start` has it start at once.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class SwitchedLocalModels:
         self._off = _NoDownloads()
 
     def start(self) -> None:
-        """Begin: look for models, and load those that are kept."""
-        self._is_started = True
-        self.follow(self._settings)
+        """Begin: look for models, and load those that are kept; does nothing when that was done."""
+        if not self._is_started:
+            self._is_started = True
+            self.follow(self._settings)
 
     def follow(self, settings: LocalSettings) -> None:
         """Switch on or off, and use these settings from now on; before `start`, they are only remembered."""
@@ -106,22 +108,25 @@ class SwitchedLocalModels:
     @property
     def downloads(self) -> Downloads:
         """What is on its way here."""
-        return self._off if self._manager is None else self._manager.downloads
+        manager = self._current()
+        return self._off if manager is None else manager.downloads
 
     def view(self) -> LocalView:
         """Return everything; `enabled` says whether it is switched on."""
-        return LocalView(enabled=False) if self._manager is None else self._manager.view()
+        manager = self._current()
+        return LocalView(enabled=False) if manager is None else manager.view()
 
     async def look(self) -> None:
         """Notice what is new on the disks sooner for a while."""
-        if self._manager is not None:
-            await self._manager.look()
+        if (manager := self._current()) is not None:
+            await manager.look()
 
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""
-        if self._manager is None:
+        manager = self._current()
+        if manager is None:
             raise NotFound(OFF.text, OFF.fix)
-        return self._manager.model(name)
+        return manager.model(name)
 
     def probe(self) -> Probe:
         """Return the health and models of this machine, from memory."""
@@ -164,13 +169,19 @@ class SwitchedLocalModels:
 
     async def refresh(self) -> None:
         """Look at runners and disks again now; does nothing when it is switched off."""
-        if self._manager is not None:
-            await self._manager.refresh()
+        if (manager := self._current()) is not None:
+            await manager.refresh()
+
+    def _current(self) -> Manager | None:
+        if not self._is_started:
+            self.start()
+        return self._manager
 
     def _on(self) -> Manager:
-        if self._manager is None:
+        manager = self._current()
+        if manager is None:
             raise Conflict(OFF.text, OFF.fix)
-        return self._manager
+        return manager
 
     async def _begin(self, manager: Manager) -> None:
         if self._manager is manager:  # and it was not switched off again meanwhile

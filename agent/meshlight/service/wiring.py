@@ -127,6 +127,10 @@ if TYPE_CHECKING:
     from meshlight.desktop.system.login import LoginHere
     from meshlight.local_models.manager import LocalModelManager
 
+FIRST_PROBES_S = 0.2
+"""For the first answers of backends, all else of the start waits so long at most."""
+QUIET_AFTER_S = 2.0
+"""How long after the start what it has built is put aside, which blocks all else for some hundredths of a second."""
 COLLECT_AFTER = 20_000
 """New objects between two runs of the garbage collector; requests leave no cycles behind, so it finds little."""
 PROBE_CONNECTION_IDLE_S = 30.0
@@ -373,19 +377,19 @@ class Service:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set; `ready` is called once connections are accepted."""
+        starting: list[asyncio.Task[None]] = []
+        ending: list[asyncio.Task[None]] = []
 
         def start() -> None:
             self._open_files.start()
             ready()
             self._watch.start()
-            self._peers.start()
-            self._local.start()
             self._findings.start()
-            _freeze_startup_objects()
-
-        ending: list[asyncio.Task[None]] = []
+            starting.append(asyncio.create_task(self._start_rest()))
 
         async def end() -> None:
+            for task in starting:
+                task.cancel()
             # The requests of peers end at the same time as those of the local apps, so they add no waiting.
             ending.append(asyncio.create_task(self._peers.close()))
             self._ollama_local.close()
@@ -401,6 +405,9 @@ class Service:
                 limits=self._limits,
             )
         finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
             self._watch.stop()
             self._discovery.stop()
             await self._demo.stop()
@@ -415,6 +422,17 @@ class Service:
             self._open_files.close()
             self._let_in.close()
             self._updates.close()
+
+    async def _start_rest(self) -> None:
+        """Start what the first answers need not wait for, once the backends have been asked for the first time."""
+        await self._prober.settle(FIRST_PROBES_S)
+        if self._settings.config.local.enabled:
+            with suppress(ImportError, OSError):  # `start` meets it again, and says so
+                await asyncio.to_thread(_import_local)
+        self._peers.start()
+        self._local.start()
+        await asyncio.sleep(QUIET_AFTER_S)
+        _freeze_startup_objects()
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
         return Upstream(address, own=self._own, tls=self._tls(backend), proxy=_proxy(address, backend))
@@ -596,11 +614,17 @@ def _use_one_arena() -> None:
             ctypes.CDLL(None).mallopt(-8, 1)
 
 
+def _import_local() -> None:
+    """Load the modules for this machine's own models; in a thread, so that answers need not wait."""
+    import meshlight.service.local_parts  # noqa: F401, PLC0415 costs nothing where it is off
+
+
 def _freeze_startup_objects() -> None:
     """Exclude what was built at the start from garbage collection, which would scan it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)
+    gc.enable()  # see `cli/entry.py`
     if sys.platform == "linux":
         with suppress(AttributeError):  # only glibc keeps what was freed, a megabyte by now, and has this
             ctypes.CDLL(None).malloc_trim(0)

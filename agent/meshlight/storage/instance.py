@@ -71,7 +71,9 @@ class RuntimeFile:
 
     def write(self, runtime: Runtime) -> None:
         """Write where the service listens, for this user's programs; raises OSError."""
-        write_atomic(self.path, msgspec.json.encode(runtime))
+        write_atomic(
+            self.path, msgspec.json.encode(runtime), flush=False
+        )  # it means nothing after a power cut
 
     def read(self) -> Runtime | None:
         """Return what the last service wrote; None where there is nothing usable.

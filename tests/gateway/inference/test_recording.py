@@ -4,7 +4,7 @@ import pytest
 
 from meshlight.gateway.inference.recording import RECORDED_MAX, RecordingSink
 from meshlight.gateway.translation.responses.memory import StoredResponses
-from meshlight.gateway.translation.responses.native import RecordedRequest
+from meshlight.gateway.translation.responses.recording import RecordedRequest
 from meshlight.http_client.client import Headers
 
 FINAL = b'{"id":"r1","status":"completed","output":[]}'

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from fake_clock import Clock
-from meshlight.peers.mdns.adapter import MdnsAdapter, OnEvent
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.multicast_dns import MdnsAdapter, OnEvent
 from meshlight.peers.mdns.records import MESHLIGHT, Announcement, RawService, instance_of, to_txt
 
 HOME = (Interface("wlan0", 3, ("192.168.1.5",), ("fd00::5",)),)

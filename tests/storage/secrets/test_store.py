@@ -77,8 +77,8 @@ async def test_the_environment_wins_and_the_keyring_is_left_alone(
     secrets_with: Made, environ: dict[str, str]
 ) -> None:
     keyring = MemoryKeyring()
-    secrets = secrets_with(keyring)
     environ["MESHLIGHT_SECRET_BOX"] = CANARY
+    secrets = secrets_with(keyring)
     assert await revealed(secrets) == CANARY
     assert keyring.asked == 0
     assert secrets.in_environment("box")

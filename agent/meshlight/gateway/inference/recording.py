@@ -5,7 +5,8 @@ from typing import Final
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.translation.responses.memory import StoredResponses
-from meshlight.gateway.translation.responses.native import RecordedRequest, asked_to_keep, final_response
+from meshlight.gateway.translation.responses.native import asked_to_keep
+from meshlight.gateway.translation.responses.recording import RecordedRequest, final_response
 from meshlight.http_client.client import Headers
 
 RECORDED_MAX: Final = 8 << 20

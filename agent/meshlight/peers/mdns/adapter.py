@@ -3,8 +3,7 @@
 import errno
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from zeroconf import (
     BadTypeInNameException,
@@ -17,6 +16,7 @@ from zeroconf import (
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.multicast_dns import OnEvent
 from meshlight.peers.mdns.records import (
     BAGO,
     MESHLIGHT,
@@ -33,37 +33,8 @@ _QUIET = logging.CRITICAL + 1
 _TXT, _IN = 16, 1  # RFC 1035, sections 3.2.2 and 3.2.4
 _NO_V6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENOPROTOOPT})
 
-OnEvent = Callable[[str, bool], None]
-"""Called with an instance name, and whether it is gone."""
 
-
-class MdnsAdapter(Protocol):
-    """Multicast DNS, open on some interfaces. Tests replace it."""
-
-    @property
-    def own(self) -> str:
-        """The instance name under which this node is announced; empty while it is not."""
-
-    async def browse(self, on_event: OnEvent | None) -> None:
-        """Query for all instances anew, and report each that comes, changes or leaves; None stops that."""
-
-    def known(self, instance: str) -> RawService | None:
-        """Return what was received of an instance; None when a part is missing or expired."""
-
-    async def query(self, instance: str) -> RawService | None:
-        """Query one instance; None when it does not answer within three seconds."""
-
-    async def announce(self, announcement: Announcement) -> None:
-        """Announce this node, or update its announcement. Raises OSError."""
-
-    async def withdraw(self) -> None:
-        """Take the announcement back with a goodbye."""
-
-    async def close(self, *, goodbye: bool) -> None:
-        """Close all sockets."""
-
-
-async def open_mdns(interfaces: Sequence[Interface]) -> "MdnsAdapter | str":
+async def open_mdns(interfaces: Sequence[Interface]) -> "ZeroconfAdapter | str":
     """Join the multicast groups of these interfaces; returns a sentence for people when that fails."""
     # It logs every malformed packet, with text from its sender; what matters to people is reported by us.
     logging.getLogger("zeroconf").setLevel(_QUIET)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from meshlight.domain.clock import CallLater, Clock, Timer
-from meshlight.peers.mdns.adapter import MdnsAdapter
+from meshlight.peers.mdns.multicast_dns import MdnsAdapter
 from meshlight.peers.mdns.records import Announcement
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,14 @@ trusted, none is connected to by itself, and ids that several machines announce 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
 from ipaddress import ip_address
 
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.peers import Sighting
-from meshlight.peers.mdns.adapter import MdnsAdapter, open_mdns
 from meshlight.peers.mdns.announcer import Announcer
 from meshlight.peers.mdns.interfaces import Interface, InterfaceNews, find_interfaces
+from meshlight.peers.mdns.multicast_dns import MdnsAdapter
 from meshlight.peers.mdns.network_monitor import NetworkMonitor
 from meshlight.peers.mdns.records import Announcement, RawService, ReceivedAnnouncement, read
 
@@ -29,6 +30,14 @@ PENDING_MAX = 256
 """Instance names in one batch; a real network has fewer at once."""
 QUERIES_MAX = 16
 """Queries for single instances that run at once."""
+
+
+async def open_mdns(interfaces: Sequence[Interface]) -> MdnsAdapter | str:
+    """See `adapter.open_mdns`. zeroconf is loaded in a thread: it takes longer than an answer may be held up."""
+    await asyncio.to_thread(import_module, f"{__package__}.adapter")
+    from meshlight.peers.mdns import adapter  # noqa: PLC0415 - see above
+
+    return await adapter.open_mdns(interfaces)
 
 
 class DiscoveredPeers:

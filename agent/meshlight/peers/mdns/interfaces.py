@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-import ifaddr
 from msgspec import Struct
 
 _INNER = re.compile(
@@ -37,6 +36,8 @@ def find_interfaces() -> tuple[Interface, ...]:
     Those of containers and virtual machines are left out, and so is one that has only a link-local IPv6 address: it
     belongs to no network of its own (for example the host's end of a container's cable).
     """
+    import ifaddr  # noqa: PLC0415 - in the thread that looks, not at the start
+
     found = []
     for adapter in ifaddr.get_adapters():
         v4 = tuple(sorted(ip.ip for ip in adapter.ips if isinstance(ip.ip, str)))

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from meshlight.domain.clock import CallLater, Clock, Timer
-from meshlight.peers.mdns.adapter import MdnsAdapter
 from meshlight.peers.mdns.interfaces import Interface, InterfaceNews, NetlinkNews
+from meshlight.peers.mdns.multicast_dns import MdnsAdapter
 
 log = logging.getLogger(__name__)
 

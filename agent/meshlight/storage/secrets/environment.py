@@ -7,13 +7,14 @@ from meshlight.domain.errors import SecretError
 from meshlight.storage.files import read_capped
 from meshlight.storage.secrets.secret import Secret
 
+PREFIX = "MESHLIGHT_SECRET_"
 LONGEST_FILE = 1 << 16
 
 
 def variable(backend_id: str, field: str) -> str:
     """Return the name of a secret's variable: that of `gpu-box`'s API key is `MESHLIGHT_SECRET_GPU_BOX`."""
     name = backend_id if field == "api_key" else f"{backend_id}_{field}"
-    return f"MESHLIGHT_SECRET_{name.upper().replace('-', '_')}"
+    return f"{PREFIX}{name.upper().replace('-', '_')}"
 
 
 def secret_of_environment(environ: Mapping[str, str], backend_id: str, field: str) -> Secret | None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from meshlight.domain.config import KeyStorage
 from meshlight.domain.errors import SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
-from meshlight.storage.secrets.environment import checked, secret_of_environment, variable
+from meshlight.storage.secrets.environment import PREFIX, checked, secret_of_environment, variable
 from meshlight.storage.secrets.keyring import (
     LOCK_POLL_S,
     SERVICE,
@@ -72,6 +72,7 @@ class Secrets:
         on_no_keyring: Callable[[], None] = lambda: None,
     ) -> None:
         self._environ = environ
+        self._has_variables = any(name.startswith(PREFIX) for name in environ)
         self.path = file
         """The plain file."""
         self._file = PlainSecrets(file)
@@ -237,6 +238,8 @@ class Secrets:
 
     def in_environment(self, backend_id: str, field: str = "api_key") -> bool:
         """Whether the environment gives this secret; it has precedence over a stored one."""
+        if not self._has_variables:  # each probe asks
+            return False
         name = variable(backend_id, field)
         return any(self._environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
 

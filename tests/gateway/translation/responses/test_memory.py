@@ -11,7 +11,8 @@ from meshlight.domain.errors import PreviousResponseUnknown
 from meshlight.domain.peers import Peer
 from meshlight.gateway.translation.responses.api import translate_responses
 from meshlight.gateway.translation.responses.memory import GUESTS_MAX, ResponseMemory, StoredResponses
-from meshlight.gateway.translation.responses.native import asked_to_keep, final_response, for_native
+from meshlight.gateway.translation.responses.native import asked_to_keep, for_native
+from meshlight.gateway.translation.responses.recording import final_response
 
 
 def peer(name: str) -> Peer:

@@ -8,33 +8,19 @@ backend that accepts only its own.
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.responses.memory import StoredResponses
+from meshlight.gateway.translation.responses.recording import RecordedRequest
 from meshlight.gateway.translation.responses.request import input_items, thoughts_of
 from meshlight.gateway.translation.responses.schema import Item, ItemType, ResponsesRequest
 from meshlight.gateway.translation.responses.stream_builder import REASONING
 
 _PREVIOUS = b'"previous_response_id"'
 _OWN_THOUGHTS = b'"' + REASONING.encode()
-_ENDS = (b'"response.completed"', b'"response.incomplete"')
-
-
-class _Last(Struct):
-    """The last event of a stream."""
-
-    response: Raw
-
-
-class _Final(Struct):
-    """The fields that a response needs to be continued."""
-
-    id: str
-    output: tuple[Raw, ...]
-    status: str = ""
 
 
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError, BadRequest)
@@ -42,20 +28,6 @@ _keys = msgspec.json.Decoder(dict[str, Raw])
 _decoder = msgspec.json.Decoder(ResponsesRequest)
 _type = msgspec.json.Decoder(ItemType)
 _item = msgspec.json.Decoder(Item)
-_last = msgspec.json.Decoder(_Last)
-_final = msgspec.json.Decoder(_Final)
-
-
-class RecordedRequest(Struct, frozen=True):
-    """A request whose answer is to be stored."""
-
-    stored: StoredResponses
-    previous: str | None
-    items: tuple[Raw, ...]
-
-    def keep(self, response_id: str, response: bytes) -> None:
-        """Store the answer."""
-        self.stored.keep(response_id, self.previous, self.items, response)
 
 
 def asked_to_keep(body: bytes, stored: StoredResponses) -> RecordedRequest | None:
@@ -74,25 +46,6 @@ def asked_to_keep(body: bytes, stored: StoredResponses) -> RecordedRequest | Non
     if request.store is False or (previous is not None and not stored.knows(previous)):
         return None
     return RecordedRequest(stored, previous, items)
-
-
-def final_response(answer: bytes) -> tuple[str, bytes] | None:
-    """Return the id and JSON of the response at the end of an answer, an object or events; None if there is none."""
-    found = answer.strip()
-    if not found.startswith(b"{"):
-        lines = (line for line in reversed(found.splitlines()) if line.startswith(b"data:"))
-        found = next((line[5:].strip() for line in lines if any(end in line for end in _ENDS)), b"")
-        if not found:
-            return None
-        try:
-            found = bytes(_last.decode(found).response)
-        except _UNREADABLE:
-            return None
-    try:
-        final = _final.decode(found)
-    except _UNREADABLE:
-        return None
-    return (final.id, found) if final.id and final.status in {"completed", "incomplete"} else None
 
 
 def for_native(body: bytes, stored: StoredResponses, *, takes_text: bool) -> bytes:
