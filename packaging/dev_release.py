@@ -13,8 +13,7 @@ from pathlib import Path
 import dev_project
 import dev_venv
 import dev_wheel
-from dev_engines import cache
-from dev_venv import CONSTRAINTS, ROOT, Failure, tail
+from dev_venv import CONSTRAINTS, ROOT, Failure, cache, tail
 
 CYCLONEDX = "cyclonedx-bom==7.5.0"
 CHANGELOG = ROOT / "CHANGELOG.md"

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dev_frozen
-import dev_uv
 import dev_venv
 from dev_venv import Failure, tail
 
@@ -46,7 +45,7 @@ def with_uv(wheel: Path, picture: Path | None = None) -> str:
         theirs = home / ".config" / "mimeapps.list"
         theirs.write_text("[Default Applications]\ntext/html=theirs.desktop\n", encoding="utf-8")
         at_first = listing(home)
-        uv = [str(dev_uv.program()), "tool"]
+        uv = [str(dev_venv.uv()), "tool"]
         constraints = ["--constraints", str(dev_venv.CONSTRAINTS)]
         _run(
             [

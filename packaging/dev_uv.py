@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dev_venv
-from dev_engines import cache
-from dev_venv import CONSTRAINTS, ROOT, Failure, tail
+from dev_venv import CONSTRAINTS, ROOT, Failure, tail, uv
 
-VERSION = "0.13.9"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Every Python that a package for a system must run on."""
 LINUX = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
@@ -25,17 +23,6 @@ AT_ONCE = 4
 LONGEST_S = 300
 
 
-def program() -> Path:
-    """Return uv of the pinned version, installed into our cache if it isn't there. Raises Failure."""
-    venv = cache() / f"uv-{VERSION}"
-    uv = dev_venv.python_of(venv).with_name(f"uv{dev_venv.python_of(venv).suffix}")
-    if not uv.is_file():
-        print(f"Installing uv {VERSION} into the cache …")
-        dev_venv.make(venv)
-        dev_venv.install(venv, [f"uv=={VERSION}"])
-    return uv
-
-
 def install(words: Sequence[str], target: Path, python: str, platform: str) -> None:
     """Install packages with everything they need for a Python and a platform into a folder. Raises Failure."""
     fault = _run(["--link-mode", "copy", *words], target, python, platform)
@@ -46,7 +33,7 @@ def install(words: Sequence[str], target: Path, python: str, platform: str) -> N
 def find(version: str) -> Path | None:
     """Return the Python of a version that is on this machine, if there is one; nothing is downloaded."""
     done = subprocess.run(
-        [str(program()), "python", "find", "--no-config", "--no-python-downloads", "--system", version],
+        [str(uv()), "python", "find", "--no-config", "--no-python-downloads", "--system", version],
         capture_output=True, text=True, check=False, timeout=LONGEST_S,
     )  # fmt: skip
     return Path(done.stdout.strip()) if done.returncode == 0 else None
@@ -54,7 +41,7 @@ def find(version: str) -> Path | None:
 
 def unresolved() -> str | None:
     """Check that each platform and Python has a wheel of each dependency, by metadata; returns what is missing."""
-    program()
+    uv()
     pairs = [(python, platform) for python in PYTHONS for platform in PLATFORMS]
     with (
         tempfile.TemporaryDirectory(prefix="meshlight-resolve-") as folder,
@@ -78,11 +65,11 @@ def _run(words: Sequence[str], target: Path, python: str, platform: str) -> str 
     sources = [word for name in WITHOUT_WHEEL for word in ("--no-binary", name)]
     done = subprocess.run(
         [
-            str(program()), "pip", "install", "--no-config", "--no-progress", "--no-python-downloads",
+            str(uv()), "pip", "install", "--no-config", "--no-progress", "--no-python-downloads",
             "--only-binary", ":all:", *sources, "--constraints", str(CONSTRAINTS),
             "--python-version", python, "--python-platform", platform, "--target", str(target), *words,
         ],
         capture_output=True, text=True, check=False, timeout=LONGEST_S, cwd=target.parent,
-        env=dev_venv.environment(dev_venv.VENV),
+        env=dev_venv.environment(dev_venv.VENV, dev_venv.uv_variables()),
     )  # fmt: skip
     return None if done.returncode == 0 else tail(done.stderr)

@@ -20,8 +20,7 @@ from pathlib import Path
 import dev_project
 import dev_tree
 import dev_uv
-from dev_engines import cache
-from dev_venv import ROOT, Failure, tail
+from dev_venv import ROOT, Failure, cache, tail
 
 SCRIPTS = ROOT / "packaging" / "windows"
 PYTHON = "3.13.12"

@@ -54,6 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item.path) in SLOW:
             item.add_marker("slow")
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            # Tracing doubles the time of a hundred examples, and what chance reaches should not count as covered.
+            item.add_marker("no_cover")
     left_out = [
         *(["lane"] if config.getoption("--lane") == "off" else []),
         *(["plain"] if _is_compiled() else []),

@@ -12,6 +12,7 @@ import pytest
 
 import dev_engines
 import dev_starter
+import dev_venv
 from dev_system import Program, provide
 from dev_venv import ROOT, Failure, environment
 from meshlight.local_models.downloads.starters import TINY
@@ -110,3 +111,46 @@ def test_children_get_the_environment_and_nothing_of_another_python(
     assert not {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & {*given}
     assert given["PATH"].startswith(str(tmp_path))
     assert given["EXTRA"] == "1"
+
+
+def test_uv_is_told_what_pip_is_set_to() -> None:
+    said = """\
+:env:.default-timeout='180'
+:env:.index-url='https://user:secret@near.example/simple'
+global.extra-index-url='\\nhttps://a.example/simple\\nhttps://b.example/simple'
+global.find-links='/wheels /more'
+global.index-url='https://far.example/simple'
+install.index-url='https://nearer.example/simple'
+download.index-url='https://elsewhere.example/simple'
+"""
+    told = dev_venv.translated(said)
+    assert told is not None
+    assert told["UV_DEFAULT_INDEX"] == "https://user:secret@near.example/simple"
+    assert told["UV_INDEX"] == "https://a.example/simple https://b.example/simple"
+    assert told["UV_FIND_LINKS"] == "/wheels,/more"
+
+
+@pytest.mark.parametrize("said", ["global.no-index='true'", "install.only-binary=':all:'"])
+def test_a_setting_of_pip_that_uv_has_no_word_for_leaves_it_to_pip(said: str) -> None:
+    assert dev_venv.translated(said) is None
+
+
+@pytest.mark.parametrize("gets_uv", [True, False], ids=["uv fails", "no uv"])
+def test_pip_installs_where_uv_can_not(
+    gets_uv: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = list[list[str]]()
+
+    def done(command: list[str], _variables: object) -> subprocess.CompletedProcess[str]:
+        called.append(command)
+        is_uv = command[0] == "uv" or f"uv=={dev_venv.UV}" in command
+        return subprocess.CompletedProcess(command, int(is_uv), "", "it is not there")
+
+    monkeypatch.setattr(dev_venv, "cache", lambda: tmp_path)
+    monkeypatch.setattr(dev_venv, "_done", done)
+    if gets_uv:
+        monkeypatch.setattr(dev_venv, "uv", lambda _venv: Path("uv"))
+    dev_venv.install(tmp_path / "venv", ["six"], constraints=dev_venv.CONSTRAINTS)
+    assert called[-1][1:4] == ["-m", "pip", "install"]
+    assert called[-1][-3:] == ["--constraint", str(dev_venv.CONSTRAINTS), "six"]
+    assert ("it is not there" in capsys.readouterr().err) == gets_uv

@@ -158,5 +158,5 @@ def test_a_wheel_that_is_lost_is_told_with_its_python_and_platform(monkeypatch: 
         return "  no wheel of cryptography" if (python, "darwin" in platform) == ("3.14", True) else None
 
     monkeypatch.setattr(dev_uv, "_run", run)
-    monkeypatch.setattr(dev_uv, "program", lambda: Path("uv"))
+    monkeypatch.setattr(dev_uv, "uv", lambda: Path("uv"))
     assert dev_uv.unresolved() == "Python 3.14 on aarch64-apple-darwin:\n  no wheel of cryptography"

@@ -58,7 +58,6 @@ TESTED_ELSEWHERE = {
     "gateway/translation/responses/writer": "gateway/translation/responses/test_response",
     "gateway/translation/tool_calls": "gateway/translation/test_carried_state: whose state it writes",
     "gateway/translation/responses/recording": "gateway/translation/responses/test_memory: with what it is kept in",
-    "gateway/translation/table": "gateway/translation/test_bounds: and in every test of a translation",
     "gateway/translation/turns": "gateway/translation/anthropic/test_request_history: a request's history",
     "gateway/translation/unknown_fields": "gateway/translation/anthropic/test_request",
     "peers/unpairing": "peers/test_manager: through the manager that unpairs",

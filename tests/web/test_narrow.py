@@ -1,6 +1,9 @@
 """Narrow windows: the header in at most two rows, nothing cut off, whatever it has to say."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from web.fake_service import FakeService
@@ -19,22 +22,47 @@ CUT = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.
 """What is cut off, of all that a selector finds."""
 
 
-async def _say_everything(page: Page, service: FakeService) -> None:
-    """Let the header show notices beside the unhealthy backend."""
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Resolves when a change of the window's size has arrived everywhere."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def quiet(browser: Browser) -> AsyncIterator[Page]:
+    """A page of whose header only an unhealthy backend speaks; for many sizes, for opening one costs seconds."""
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def talkative(browser: Browser) -> AsyncIterator[Page]:
+    """One whose header shows notices besides."""
+    service = FakeService(mesh(10, 60))
     service.notices = ("The keyring is locked.", "The port 6374 is taken.")
-    service.seq += 1
-    service.send(service.snapshot())
-    await expect(page.locator("#notices")).to_be_visible()
+    async with open_fake(browser, service) as page:
+        await expect(page.locator("#notices")).to_be_visible()
+        yield page
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["Backends", "Models"])
+async def table(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Page]:
+    async with open_fake(browser, FakeService(mesh(10, 60)), at="#view=table", cards=False) as page:
+        await page.locator(".tabs button", has_text=request.param).click()
+        yield page
+
+
+async def _resize(page: Page, width: int) -> None:
+    await page.set_viewport_size({"width": width, "height": 700})
+    await page.evaluate(DRAWN)
 
 
 @pytest.mark.parametrize("width", [420, 520, 640, 700, 760, 820, 900, 1001, 1070, 1100, 1200])
-async def test_the_header_is_whole_in_one_row_or_two_in_a_narrow_window(browser: Browser, width: int) -> None:
-    service = FakeService(mesh(10, 60))
-    async with open_fake(browser, service, size=(width, 700)) as page:
-        for _ in range(2):
-            assert await page.evaluate(CUT, ".top > :not(#connection, #filters), #refresh span") == []
-            assert await page.evaluate(ROWS) <= (2 if width <= 820 else 1)
-            await _say_everything(page, service)
+async def test_the_header_is_whole_in_one_row_or_two_in_a_narrow_window(
+    quiet: Page, talkative: Page, width: int
+) -> None:
+    for page in (quiet, talkative):
+        await _resize(page, width)
+        assert await page.evaluate(CUT, ".top > :not(#connection, #filters), #refresh span") == []
+        assert await page.evaluate(ROWS) <= (2 if width <= 820 else 1)
 
 
 @pytest.mark.parametrize("width", [420, 640, 760, 900])
@@ -49,10 +77,6 @@ async def test_the_titles_of_the_rings_and_the_legend_are_whole(browser: Browser
 
 
 @pytest.mark.parametrize("width", [420, 640, 760, 1000])
-@pytest.mark.parametrize("tab", ["Backends", "Models"])
-async def test_the_last_columns_of_the_table_are_there(browser: Browser, width: int, tab: str) -> None:
-    async with open_fake(
-        browser, FakeService(mesh(10, 60)), size=(width, 700), at="#view=table", cards=False
-    ) as page:
-        await page.locator(".tabs button", has_text=tab).click()
-        assert await page.evaluate(CUT, "#table th:last-of-type, #table .scroll") == []
+async def test_the_last_columns_of_the_table_are_there(table: Page, width: int) -> None:
+    await _resize(table, width)
+    assert await table.evaluate(CUT, "#table th:last-of-type, #table .scroll") == []

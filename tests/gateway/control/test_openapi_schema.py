@@ -147,6 +147,7 @@ def alone(case: Case[Any]) -> Case[Any]:
     return case
 
 
+@pytest.mark.no_cover  # as all of hypothesis' tests
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fits", "does-not-fit"]
