@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlight.domain.choice import NO_PROMPT, Prompt
+from meshlight.domain.kept_speed import Kept
 from meshlight.domain.speed import (
     ENOUGH,
     FRESH_S,
@@ -12,7 +13,6 @@ from meshlight.domain.speed import (
     SLOTS_KEPT_S,
     USUAL_ANSWER,
     USUAL_EVERY_S,
-    Kept,
     Pace,
     Speeds,
 )

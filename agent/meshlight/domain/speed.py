@@ -4,49 +4,50 @@ What counts is what was seen in the last two minutes. Where that is too little, 
 that was slow for a while is tried again, and one that is slow again is noticed after a few answers.
 """
 
-from msgspec import Struct
+from typing import Final
 
 from meshlight.domain.choice import Prompt
+from meshlight.domain.kept_speed import Kept
 
-KEPT = 9
+KEPT: Final = 9
 """Answers of which the present speed is the median."""
-ENOUGH = 3
+ENOUGH: Final = 3
 """With fewer fresh ones, the usual speed counts."""
-FRESH_S = 120.0
-USUAL_KEPT = 30
-USUAL_EVERY_S = 60.0
+FRESH_S: Final = 120.0
+USUAL_KEPT: Final = 30
+USUAL_EVERY_S: Final = 60.0
 """How often the present speed is noted for the usual one."""
-SLOW_EVERY_S = 600.0
+SLOW_EVERY_S: Final = 600.0
 """The same while it is slow."""
-SHORT_TOKENS = 200
+SHORT_TOKENS: Final = 200
 """Shorter prompts say how long any answer takes to begin, longer ones how fast a prompt is read."""
-WHOLE_TOKENS = 20
+WHOLE_TOKENS: Final = 20
 """An answer in one piece tells how fast it was written from so many tokens on."""
-STREAM_TOKENS = 10
-LONGEST_S = 3_600.0
+STREAM_TOKENS: Final = 10
+LONGEST_S: Final = 3_600.0
 """No single time is taken for longer."""
-CACHED_SHARE = 0.8
+CACHED_SHARE: Final = 0.8
 """How much of a conversation's prompt is in the cache of the place where it was before."""
-USUAL_ANSWER = 300.0
+USUAL_ANSWER: Final = 300.0
 """Tokens of an answer, as long as none was seen."""
-SLOW = 2.0
+SLOW: Final = 2.0
 """So many times its usual seconds, a place is slow."""
-QUEUED = 3.0
+QUEUED: Final = 3.0
 """A first byte that takes so many times as long as expected has waited for another answer."""
-QUEUED_SEEN = 3
+QUEUED_SEEN: Final = 3
 """It takes so many of them to believe in a number of slots."""
-SLOTS_KEPT_S = 600.0
+SLOTS_KEPT_S: Final = 600.0
 """After that, learned slots are put to the test again."""
-SLOTS_MAX = 64
-CROWD = 0.3
+SLOTS_MAX: Final = 64
+CROWD: Final = 0.3
 """Answers that an engine writes at the same time share its speed: each of n takes n to the power of this as long.
 
 Of engines that were not measured, between 0.1 (many answers cost little more than one) and 0.7 (hardly anything is
 shared), the choice is better with it than without (`dev.py simulate`); and a crowd is not taken for a slow place.
 """
-_CROWD_MAX = 64
-_CROWDS = tuple(max(number, 1) ** CROWD for number in range(_CROWD_MAX + 1))
-_NEVER = float("inf")
+_CROWD_MAX: Final = 64
+_CROWDS: Final = tuple(max(number, 1) ** CROWD for number in range(_CROWD_MAX + 1))
+_NEVER: Final = float("inf")
 
 
 class Pace:
@@ -102,16 +103,6 @@ def _middle(values: list[float]) -> float:
     """Return the median, of an even number of values the lower one of the two."""
     values.sort()
     return values[(len(values) - 1) // 2]
-
-
-class Kept(Struct, frozen=True, omit_defaults=True):
-    """What of a route's speed is kept over a restart."""
-
-    first_s: float | None = None
-    read_s: float | None = None
-    write_s: float | None = None
-    load_s: float | None = None
-    answer: float | None = None
 
 
 class Speeds:

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.domain.speed import LONGEST_S, Kept
+from meshlight.domain.kept_speed import Kept
+from meshlight.domain.speed import LONGEST_S
 
 BYTES_MAX = 1 << 20
 """What is larger is not read."""

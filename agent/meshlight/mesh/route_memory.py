@@ -14,12 +14,13 @@ from meshlight.domain.account_limits import AccountLimits, Limit, LimitKind
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.choice import NO_PROMPT, STEPS, Best, Prompt, RouteFacts, Step, as_told, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
+from meshlight.domain.kept_speed import Kept
 from meshlight.domain.route_order import RouteOrder
 from meshlight.domain.route_score import RouteScore
 from meshlight.domain.routing import load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
-from meshlight.domain.speed import Kept, Speeds
+from meshlight.domain.speed import Speeds
 from meshlight.mesh.kept_speeds import KeptRoute, SpeedStore, read, written
 from meshlight.mesh.prompt_sizes import PromptSizes
 from meshlight.mesh.slow_routes import SlowRoute
