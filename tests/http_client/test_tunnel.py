@@ -164,7 +164,7 @@ async def test_a_silent_proxy_holds_nobody_up_and_keeps_no_connection() -> None:
     port = server.sockets[0].getsockname()[1]
     upstream = Upstream(CLOUD, proxy=Proxy("127.0.0.1", port))
     with pytest.raises((ConnectError, ReadTimeout)) as caught:
-        await upstream.fetch("GET", "/", timeout_s=0.2)
+        await upstream.fetch("GET", "/", timeout_s=0.6)
     assert f"through the proxy 127.0.0.1:{port}" in caught.value.title
     await asyncio.wait_for(gone.wait(), 20)
     server.close()
