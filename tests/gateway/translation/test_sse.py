@@ -84,7 +84,11 @@ def test_many_small_lines_of_one_event_are_counted_together(monkeypatch: pytest.
 
 
 @given(
-    st.lists(st.sampled_from([b"data: a", b"data:", b": c", b"event: e", b"\n", b"\r", b"\r\n", b"x"])),
+    st.lists(
+        st.sampled_from(
+            [b"data: a", b"data:", b": c", b"event: e", b"\n", b"\r", b"\r\n", b"x", b"data: a\n\n"]
+        )
+    ),
     st.data(),
 )
 def test_any_split_gives_the_same_events(parts: list[bytes], data: st.DataObject) -> None:

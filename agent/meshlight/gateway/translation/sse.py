@@ -14,6 +14,8 @@ EVENT_MAX = 16 << 20
 """Bytes of one event."""
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_DATA: Final = b"data: "
+_END: Final = b"\n\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -62,6 +64,9 @@ class SseParser:
             raise self._fault
         if not data:
             return []
+        if self._is_one_event(data):
+            self._is_first = False
+            return [Event(data[len(_DATA) : len(data) - len(_END)])]
         if self._cr and data[0] == 10:
             data = data[1:]
         self._cr = data[-1:] == b"\r"
@@ -92,6 +97,17 @@ class SseParser:
             self._rest.clear()
         self._add_line(b"", found)
         return found
+
+    def _is_one_event(self, data: bytes) -> bool:
+        """Whether a piece is one whole event of one line, as most of them are, and nothing came before it."""
+        return (
+            not (self._rest or self._data or self._name or self._size or self._cr)
+            and data.startswith(_DATA)
+            and data.endswith(_END)
+            and data.find(b"\n") == len(data) - len(_END)
+            and data.find(b"\r") < 0
+            and len(data) <= EVENT_MAX
+        )
 
     def _add_line(self, line: bytes, found: list[Event]) -> bool:
         """Add a complete line; return False if the event has become too large."""
