@@ -158,9 +158,10 @@ class Upstream:
         `start` is from `start_of_post`. The response, or a ReadError if that connection was closing already, goes
         to `waiter`.
         """
-        connection = self._pool.acquire(monotonic())
+        now = monotonic()
+        connection = self._pool.acquire(now)
         if connection is not None:
-            post(connection, start, body, waiter)
+            post(connection, start, body, waiter, now)
         return connection
 
     def open_at_once(self) -> Opening:
@@ -257,9 +258,12 @@ class Upstream:
         return line
 
 
-def post(connection: Connection, start: bytes, body: bytes, waiter: Waiter) -> None:
-    """Send a POST on a connection; `start` is from `Upstream.start_of_post`, and the response goes to `waiter`."""
-    connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body)
+def post(connection: Connection, start: bytes, body: bytes, waiter: Waiter, now: float) -> None:
+    """Send a POST on a connection; `start` is from `Upstream.start_of_post`, and the response goes to `waiter`.
+
+    `now` is `time.monotonic()`.
+    """
+    connection.begin_for(waiter, b"%bcontent-length: %d\r\n\r\n" % (start, len(body)), body, now)
 
 
 async def _read_whole(response: Response, limit: int) -> bytes | None:

@@ -138,11 +138,13 @@ class Connection(asyncio.Protocol):
         A caller that is cancelled while waiting calls `abandon` with the future.
         """
         waiter: asyncio.Future[Response] = self.loop.create_future()
-        self.begin_for(waiter, head, body, bodiless=bodiless)
+        self.begin_for(waiter, head, body, monotonic(), bodiless=bodiless)
         return waiter
 
-    def begin_for(self, waiter: Waiter, head: bytes, body: bytes, *, bodiless: bool = False) -> None:
-        """Write a request whose response goes to `waiter`."""
+    def begin_for(
+        self, waiter: Waiter, head: bytes, body: bytes, now: float, *, bodiless: bool = False
+    ) -> None:
+        """Write a request whose response goes to `waiter`; `now` is `time.monotonic()`."""
         if self._failure is not None:  # the server closed, or sent something, before any request
             raise self._failure
         self._waiter = waiter
@@ -153,7 +155,7 @@ class Connection(asyncio.Protocol):
         self._framed = self._interim = self._is_complete = self._may_reuse = False
         self._is_chunked = self._at_chunk = self._at_head = False
         self._left = -1
-        self._sent_at = monotonic()
+        self._sent_at = now
         if not self.is_reused:
             self._owner.began(self)
         if len(body) <= ONE_WRITE_MAX:

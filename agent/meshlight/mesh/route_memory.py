@@ -351,9 +351,9 @@ class RouteMemory:
             self._traffic.touch(load_key(score.backend, score.place))
         speeds.seen_at = now
 
-    def may_learn(self, ticket: Ticket, total_s: float) -> bool:
+    def may_learn(self, ticket: Ticket, total_s: float, now: float) -> bool:
         """Whether an answer that took so long is to be learned from: of many quick ones, a few are enough."""
-        return total_s >= LEARN_EVERY_S or ticket.may_learn(self._clock(), LEARN_EVERY_S)
+        return total_s >= LEARN_EVERY_S or ticket.may_learn(now, LEARN_EVERY_S)
 
     def learn(
         self,

@@ -330,6 +330,8 @@ class Road:
             writer.write(piece)
             for _ in range(3):
                 await asyncio.sleep(0)
+            if reader.at_eof() or writer.is_closing():  # it was refused, and closed: nobody reads the rest
+                break
         answer = await read_answer(reader)
         head = answer.partition(b"\r\n\r\n")[0].lower()
         if b"\r\nconnection: close" in head or answer.endswith((b"<end>", b"<cut>")):

@@ -12,6 +12,7 @@ a task, from where it is: there is no second set of rules for what can go wrong.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import monotonic
 from typing import Any, ClassVar, Final, Protocol
 
 from meshlight.backends.base import ModelRoute
@@ -59,7 +60,7 @@ from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.lane import Lane as ConnectionLane
 from meshlight.gateway.server.lane import LaneConnection, LaneHead
 from meshlight.gateway.server.protocol import FlowControl
-from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
+from meshlight.gateway.server.request_cycle import OFFER, Answerer, RequestCycle
 from meshlight.gateway.translation.base import ResponseTranslator, TranslatedRequest
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.table import translate
@@ -67,7 +68,7 @@ from meshlight.http_client.client import Opening, SentRequest, post
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.known_heads import END, HEAD_BYTES, HeadShape, is_read_as, without_length
 from meshlight.http_client.reply import Headers
-from meshlight.http_client.response import Push, Response, ResponseListener
+from meshlight.http_client.response import Push, Response
 from meshlight.mesh.backend_connections import BackendConnection
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -463,7 +464,7 @@ class Lane(ConnectionLane[KnownHead]):
         return self.translates and head.operation in TRANSLATED and not link.kind.speaks(head.operation)
 
 
-class LaneRequest(ResponseListener):
+class LaneRequest(Answerer):
     """One request in the lane: it listens to a backend's connection, and is a `Waiting` until its first byte."""
 
     __slots__ = (
@@ -518,7 +519,7 @@ class LaneRequest(ResponseListener):
         self._trial = trial
         if upstream is not None:
             self._upstream = upstream
-        self._own_cycle().on_leave = self._go_on
+        self._own_cycle().answerer = self
         self._timers = timers = self._relay.timers or self._relay.first_timers()
         self._since = now = timers.loop.time()
         timers.add(self, now)
@@ -548,7 +549,7 @@ class LaneRequest(ResponseListener):
             return
         self._opening = None
         self._upstream = upstream
-        post(upstream, route.start, body, self)
+        post(upstream, route.start, body, self, monotonic())
 
     # Called by the backend's connection.
 
@@ -564,6 +565,12 @@ class LaneRequest(ResponseListener):
     def done(self) -> bool:
         """Whether the response is not waited for any more."""
         return self._is_over
+
+    # Called by the client's connection.
+
+    def client_left(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._go_on()
 
     # Called by the timers, and by the relay when the backend falls.
 
@@ -678,7 +685,7 @@ class LaneRequest(ResponseListener):
         self._stop()
         relay.note_start(trial, response, body)
         self._cycle.answer(head.written(len(body), _why(trial)), body)
-        relay.end(trial, relay.record_end(trial, 200, UsageTap(body)))
+        relay.end(trial, relay.record_end(trial, 200, UsageTap(body), trial.ticket.first_byte_s))
 
     def _translated(self, response: Response, translation: TranslatedRequest, body: bytes) -> bool:
         """Pass on a whole answer translated; False, and nothing was sent or counted, if that is not plain."""
@@ -815,7 +822,7 @@ class LaneRequest(ResponseListener):
         self._timers.discard(self)
         if self._response is not None:
             self._response.listener = self._response.on_chunk = None
-        self._own_cycle().on_leave = None
+        self._own_cycle().answerer = None
         if self._silence is not None:
             self._silence.close()
             self._silence = None

@@ -653,8 +653,13 @@ class Relay:
         """Learn what a backend keeps from the beginning of its good answer."""
         self._chooser.kept.learn(trial.inbound, first, trial.score.backend, trial.score.place)
 
-    def record_end(self, trial: RouteTrial, status: int, tap: UsageTap) -> Outcome:
-        """Note that an answer was passed on completely; return how that counts."""
+    def record_end(
+        self, trial: RouteTrial, status: int, tap: UsageTap, total_s: float | None = None
+    ) -> Outcome:
+        """Note that an answer was passed on completely; return how that counts.
+
+        `total_s` is how long it took, in seconds, if that is known already.
+        """
         link, score, inbound = trial.link, trial.score, trial.inbound
         outcome: Outcome = "failed"
         if status < 400:
@@ -678,7 +683,8 @@ class Relay:
             self._chooser.record_answer(
                 trial.choice,
                 trial.ticket,
-                self._clock() - trial.started_at,
+                self._clock() - trial.started_at if total_s is None else total_s,
+                trial.started_at,
                 counts,
                 tap,
                 is_cold=trial.is_cold,

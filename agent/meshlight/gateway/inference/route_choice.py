@@ -275,13 +275,14 @@ class RouteChooser:
         choice: Choice | None,
         ticket: Ticket,
         total_s: float,
+        started_at: float,
         counts: tuple[int, int] | None,
         tap: UsageTap,
         *,
         is_cold: bool,
     ) -> None:
         """Learn from the times and token counts of a complete answer; an engine's own where it gives them."""
-        if not is_cold and not self._memory.may_learn(ticket, total_s):
+        if not is_cold and not self._memory.may_learn(ticket, total_s, started_at + total_s):
             return
         if choice is None:
             self._memory.learn(ticket, total_s, counts, is_cold=is_cold)

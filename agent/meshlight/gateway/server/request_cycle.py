@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from meshlight.gateway.errors import unexpected
 from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 from meshlight.gateway.server.protocol import HIGH_WATER_LIMIT, FlowControl
+from meshlight.http_client.response import ResponseListener
 
 if TYPE_CHECKING:
     from meshlight.gateway.server.client_connection import ClientConnection
@@ -37,6 +39,14 @@ _INVALID: Final = "A response header holds a character that no header may hold."
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+class Answerer(ResponseListener):
+    """Who answers a request without a task, by what a backend's connection tells."""
+
+    @abstractmethod
+    def client_left(self) -> None:
+        """The client has left before the end of the answer."""
+
+
 class RequestCycle:
     """A request being answered. Head and body leave in one write where both are known."""
 
@@ -50,12 +60,12 @@ class RequestCycle:
         "_parts",
         "_remaining",
         "_size",
+        "answerer",
         "disconnected",
         "is_complete",
         "is_started",
         "keep_alive",
         "more_body",
-        "on_leave",
         "scope",
     )
 
@@ -69,8 +79,8 @@ class RequestCycle:
         self.disconnected = False
         self.is_started = False
         self.is_complete = False
-        self.on_leave: Callable[[], None] | None = None
-        """Called when the client has left, where no task answers."""
+        self.answerer: Answerer | None = None
+        """Who answers, where no task does."""
         self._connection = connection
         self._expects_continue = expects_continue
         self._parts: list[bytes] = []
@@ -117,8 +127,8 @@ class RequestCycle:
             self._head = None
         if self._event is not None:
             self._event.set()
-        if self.on_leave is not None:
-            self.on_leave()
+        if self.answerer is not None:
+            self.answerer.client_left()
 
     # Called by the application.
 
