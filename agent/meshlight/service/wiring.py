@@ -28,6 +28,7 @@ looks the other up when it is called.
 import asyncio
 import ctypes
 import gc
+import logging
 import os
 import random
 import secrets as tokens
@@ -126,6 +127,8 @@ from meshlight.storage.welcome_file import WelcomeFile
 if TYPE_CHECKING:
     from meshlight.desktop.system.login import LoginHere
     from meshlight.local_models.manager import LocalModelManager
+
+log = logging.getLogger(__name__)
 
 FIRST_PROBES_S = 0.2
 """For the first answers of backends, all else of the start waits so long at most."""
@@ -425,14 +428,18 @@ class Service:
 
     async def _start_rest(self) -> None:
         """Start what the first answers need not wait for, once the backends have been asked for the first time."""
-        await self._prober.settle(FIRST_PROBES_S)
-        if self._settings.config.local.enabled:
-            with suppress(ImportError, OSError):  # `start` meets it again, and says so
-                await asyncio.to_thread(_import_local)
-        self._peers.start()
-        self._local.start()
-        await asyncio.sleep(QUIET_AFTER_S)
-        _freeze_startup_objects()
+        try:
+            await self._prober.settle(FIRST_PROBES_S)
+            if self._settings.config.local.enabled:
+                with suppress(ImportError, OSError):  # `start` meets it again, and says so
+                    await asyncio.to_thread(_import_local)
+            self._peers.start()
+            self._local.start()
+            await asyncio.sleep(QUIET_AFTER_S)
+        except Exception as error:  # noqa: BLE001 - what is up already serves on
+            log.error("A part of the service did not start: %s", type(error).__name__)  # noqa: TRY400
+        finally:
+            _freeze_startup_objects()
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
         return Upstream(address, own=self._own, tls=self._tls(backend), proxy=_proxy(address, backend))

@@ -513,6 +513,24 @@ async def test_a_stream_flows_without_a_task(gateway: LocalGateway, client: Clie
     assert tally(gateway) == (3, 3, 0, 0)
 
 
+async def test_the_counts_at_the_end_of_each_stream_are_read(gateway: LocalGateway, client: Client) -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+    backend = Piecewise("a")
+    async with backend:
+        gateway.rig.add(backend)
+        for _ in range(4):
+            backend.pieces.put_nowait(chunked(EVENT)[0] + chunk(EVENT))
+            client.send(stream=True)
+            await client.until(EVENT)
+            backend.pieces.put_nowait(chunk(usage))
+            await client.until(usage)
+            backend.pieces.put_nowait(LAST)
+            await client.until(b"0\r\n\r\n")
+    assert numbers(gateway) == (3, 0)
+    work = gateway.rig.traffic.by_backend()["a"]
+    assert (work.tokens_in, work.tokens_out) == (28, 8)
+
+
 class Piecewise(RawBackend):
     """Sends its answers piece by piece, each when the test says so; None ends the connection."""
 

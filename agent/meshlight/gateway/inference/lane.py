@@ -201,32 +201,6 @@ class AnswerHead:
         return b"%b%d%b%b\r\n" % (self._before, length, rest, why)
 
 
-class TranslatedHead:
-    """The same for a translated answer, which goes out in one chunk."""
-
-    __slots__ = ("_parts", "content_type")
-
-    def __init__(self, parts: list[bytes], content_type: bytes) -> None:
-        self._parts = parts
-        self.content_type = content_type
-        """That of the backend's answer."""
-
-    def written(self, why: bytes) -> bytes:
-        """Return the head; `why` is as in `AnswerHead`."""
-        parts = self._parts
-        head = parts[0] if len(parts) == 1 else new_request_id().join(parts)
-        return b"%b%b%b" % (head, why, _IN_CHUNKS)
-
-
-def translated_head(head: bytes, own_id: bytes, why: bytes, content_type: bytes) -> TranslatedHead | None:
-    """Return what the next ones have in common with a head that was sent; None if that can't be told."""
-    end = why + _IN_CHUNKS
-    if not head.endswith(end):
-        return None
-    rest = head[: len(head) - len(end)]
-    return TranslatedHead(rest.split(own_id) if own_id else [rest], content_type)
-
-
 def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHead | None:
     """Return what the next ones have in common with a head that was sent; None if that can't be told.
 
@@ -239,27 +213,56 @@ def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHe
     return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
 
 
-class StreamHead:
+class ChunkedHead:
     """The same for an answer in chunks."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_parts",)
 
-    def __init__(self, before: list[bytes]) -> None:
-        self._before = before
+    def __init__(self, parts: list[bytes]) -> None:
+        self._parts = parts
 
     def written(self, why: bytes) -> bytes:
-        """Return the head; `why` is the header that says why the backend was chosen."""
-        before = self._before
-        return (before[0] if len(before) == 1 else new_request_id().join(before)) + why + _IN_CHUNKS
+        """Return the head; `why` is as in `AnswerHead`."""
+        parts = self._parts
+        head = parts[0] if len(parts) == 1 else new_request_id().join(parts)
+        return b"%b%b%b" % (head, why, _IN_CHUNKS)
+
+
+class StreamHead(ChunkedHead):
+    """The same for an answer that is passed on in the backend's chunks."""
+
+    __slots__ = ()
+
+
+class TranslatedHead(ChunkedHead):
+    """The same for a translated answer, which goes out in one chunk."""
+
+    __slots__ = ("content_type",)
+
+    def __init__(self, parts: list[bytes], content_type: bytes) -> None:
+        super().__init__(parts)
+        self.content_type = content_type
+        """That of the backend's answer."""
 
 
 def stream_head(head: bytes, own_id: bytes, why: bytes) -> StreamHead | None:
-    """Return the same as `answer_head` for an answer in chunks."""
+    """Return the same as `answer_head` for an answer that is passed on in chunks."""
+    parts = _before_chunks(head, own_id, why)
+    return None if parts is None else StreamHead(parts)
+
+
+def translated_head(head: bytes, own_id: bytes, why: bytes, content_type: bytes) -> TranslatedHead | None:
+    """Return the same for a translated answer; `content_type` is that of the backend's."""
+    parts = _before_chunks(head, own_id, why)
+    return None if parts is None else TranslatedHead(parts, content_type)
+
+
+def _before_chunks(head: bytes, own_id: bytes, why: bytes) -> list[bytes] | None:
     end = why + _IN_CHUNKS
     if not head.endswith(end):
         return None
-    before = head[: len(head) - len(end)]
-    return StreamHead(before.split(own_id) if own_id else [before])
+    rest = head[: len(head) - len(end)]
+    return rest.split(own_id) if own_id else [rest]
 
 
 class Lane(ConnectionLane[KnownHead]):
@@ -655,7 +658,7 @@ class LaneRequest(Answerer):
         if response.has_failed or not (is_plainly_ok(first) and self._cycle.can_answer):
             return False
         trial, relay = self._trial, self._relay
-        self._timers.waits.pop(self, None)
+        self._timers.discard(self)
         relay.note_start(trial, response, first)
         self._cycle.start_chunks(head.written(_why(trial)))
         if response.is_complete:
@@ -665,7 +668,8 @@ class LaneRequest(Answerer):
         if self.model_route is not None:
             started = relay.started_at(trial, started, self.model_route)
         self._started = started
-        self._tap = tap = UsageTap(first)
+        self._tap = tap = UsageTap()
+        tap.feed(first)
         self._cycle.offer(first)
         self._stream(response, tap)
         return True
