@@ -159,6 +159,17 @@ def test_one_that_another_moves_on_is_not_missed(watched: Watched) -> None:
     assert watched.missed == [20]
 
 
+def test_one_that_another_lifts_is_not_missed(watched: Watched) -> None:
+    lifting = Deadline(watched.deadlines, watched.loop, watched.deadline.lift)
+    lifting.due_in(10)
+    watched.deadline.due_in(10)
+    watched.loop.turn(100)
+    assert watched.missed == []
+    watched.deadline.due_in(10)
+    watched.loop.turn(200)
+    assert watched.missed == [110]
+
+
 def test_once_closed_it_holds_nobody() -> None:
     class Owner:
         def __init__(self) -> None:

@@ -66,7 +66,7 @@ class Deadline:
 
     def __init__(self, deadlines: Deadlines, loop: Loop, missed: Callable[[], None]) -> None:
         self.when = math.inf
-        """In seconds of the loop; infinite while there is none."""
+        """In seconds of the loop; infinite while there is none, negative while `missed` is about to be called."""
         self._deadlines = deadlines
         self._is_added = False
         self._loop = loop
@@ -95,14 +95,15 @@ class Deadline:
     def leave(self) -> bool:
         """Be looked at no more, until it is set again; whether it was missed."""
         was_set = self.when < math.inf
-        self.when = math.inf
+        self.when = -math.inf if was_set else math.inf
         self._is_added = False
         self._deadlines.discard(self)
         return was_set
 
     def miss(self) -> None:
-        """Say that it was missed, unless it has been set anew since."""
-        if not self._is_added:
+        """Say that it was missed, unless it has been set anew or lifted since."""
+        if self.when == -math.inf:
+            self.when = math.inf
             self._missed()
 
 
