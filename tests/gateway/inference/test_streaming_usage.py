@@ -91,6 +91,14 @@ def test_an_anthropic_stream_counts_its_prompt_at_the_start_and_the_answer_at_th
     assert read(start, *[delta] * 1_000, end) == (25, 15)
 
 
+@pytest.mark.parametrize("deltas", [50, 1_000])
+def test_an_end_without_counts_leaves_those_of_the_start(deltas: int) -> None:
+    start = b'data: {"type":"message_start","message":{"usage":{"input_tokens":25,"output_tokens":1}}}\n\n'
+    delta = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}\n\n'
+    end = b'data: {"type":"message_delta","delta":{},"usage":{}}\n\n'
+    assert read(start, *[delta] * deltas, end) == (25, 1)
+
+
 def test_ollamas_counts_are_found_even_where_it_remembers_the_prompt() -> None:
     assert read(b'{"done":true,"prompt_eval_count":7,"eval_count":3,"eval_duration":9}\n') == (7, 3)
     assert read(b'{"done":true,"eval_count":3,"eval_duration":9}\n') == (0, 3)

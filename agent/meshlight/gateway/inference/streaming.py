@@ -143,7 +143,7 @@ class UsageTap:
         """Return (prompt tokens, completion tokens), or None when the answer reports none."""
         prompt, completion = _read(self.tail())
         if prompt is None and completion is None:
-            if self.total <= _TAIL:
+            if self.total <= _HEAD:  # that was all of it
                 return None
             prompt, completion = _read(self._beginning())
         elif prompt is None and (begun := _USAGE.search(head := self._beginning())):
