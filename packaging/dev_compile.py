@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ SOURCES = ("agent", "icons", "web", "LICENSE", "README.md", "pyproject.toml")
 _making = threading.Lock()
 MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
-CFLAGS = "-fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
+CFLAGS = "-DNDEBUG -fwrapv -fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
 """Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
 COLD = ROOT / "packaging" / "cold.h"
 PARTIAL = "partial-"
@@ -153,7 +154,7 @@ def own_wheel() -> Path:
 
 def wheel(python: Interpreter, folder: Path) -> Path:
     """Build the compiled wheel for a Python into a folder and return it. Raises Failure."""
-    flags = {"CFLAGS": f"{CFLAGS} -include {COLD}"} if os.name != "nt" else {}
+    flags = {"CFLAGS": f"{CFLAGS} -include {shlex.quote(str(COLD))}"} if os.name != "nt" else {}
     variables = (dev_venv.uv_variables() or {}) | HOOK | flags
     if sys.platform == "linux":
         # A Python may have been linked with folders of its own machine, in which libraries would be sought.

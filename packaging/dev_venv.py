@@ -35,9 +35,9 @@ UV_VARIABLES = {
 """pip's settings, which uv does not read, and what it calls them."""
 BESIDE_THE_POINT = frozenset(
     {
-        "break-system-packages", "cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir",
-        "no-color", "no-input", "progress-bar", "quiet", "require-virtualenv", "retries", "root-user-action",
-        "timeout", "user",
+        "break-system-packages", "cache-dir", "config-file", "default-timeout", "disable-pip-version-check",
+        "no-cache-dir", "no-color", "no-input", "progress-bar", "quiet", "require-virtualenv", "retries",
+        "root-user-action", "timeout", "user",
     }
 )  # fmt: skip
 """pip's settings that do not decide what is installed. With any other one pip itself installs."""
@@ -165,9 +165,12 @@ def translated(settings: str) -> dict[str, str] | None:
         for line in settings.splitlines():
             name, separator, value = line.removeprefix(section).partition("=")
             if line.startswith(section) and separator and name not in BESIDE_THE_POINT:
+                words = str(ast.literal_eval(value)).split()
+                if not words:  # pip does not heed it
+                    continue
                 if name not in UV_VARIABLES:
                     return None
-                joined = ("," if name == "find-links" else " ").join(str(ast.literal_eval(value)).split())
+                joined = ("," if name == "find-links" else " ").join(words)
                 found[UV_VARIABLES[name]] = joined
     # As pip does: the best version of all indexes, and the certificates of the system.
     return {"UV_CONSTRAINT": "", "UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"} | found

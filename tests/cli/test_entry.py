@@ -77,7 +77,8 @@ def test_the_service_carries_nothing_of_the_command_line_and_the_control_api(tmp
     program = (
         "import sys; from meshlight.cli.entry import plain_serve; plain_serve(['serve']);"
         "import meshlight.service.process; early = {'asyncio', 'ssl', 'meshlight.backends'} & set(sys.modules);"
-        "import meshlight.service.running, meshlight.service.local_parts;"
+        "import meshlight.service.running; early |= {'meshlight.service.wiring'} & set(sys.modules);"
+        "import meshlight.service.wiring, meshlight.service.local_parts;"
         "print([m for m in ('click', 'rich', 'httpx', 'keyring', 'litestar', 'tomlkit', 'email', 'html', 'difflib',"
         " 'statistics', 'multiprocessing', 'importlib.metadata', 'cryptography', 'zeroconf', 'pickle',"
         " *('meshlight.gateway.translation.' + name for name in ('anthropic.api', 'ollama.generate', 'ollama.embed',"

@@ -130,6 +130,13 @@ download.index-url='https://elsewhere.example/simple'
     assert told["UV_FIND_LINKS"] == "/wheels,/more"
 
 
+def test_what_pip_does_not_heed_is_not_told_to_uv() -> None:
+    said = ":env:.config-file='/dev/null'\nglobal.index-url='https://near.example'\n:env:.index-url=''\n:env:.no-index=''"
+    told = dev_venv.translated(said)
+    assert told is not None
+    assert told["UV_DEFAULT_INDEX"] == "https://near.example"
+
+
 @pytest.mark.parametrize("said", ["global.no-index='true'", "install.only-binary=':all:'"])
 def test_a_setting_of_pip_that_uv_has_no_word_for_leaves_it_to_pip(said: str) -> None:
     assert dev_venv.translated(said) is None

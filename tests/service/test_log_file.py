@@ -1,6 +1,8 @@
 import logging
 from pathlib import Path
 
+import pytest
+
 from meshlight.service.log_file import LogFile
 
 
@@ -36,3 +38,30 @@ def test_a_log_that_was_removed_is_no_error(tmp_path: Path) -> None:
     log.emit(line("two"))
     log.close()
     assert not file.exists()
+
+
+def test_a_removed_log_does_not_grow_unseen(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    log = LogFile(file, max_bytes=3)
+    log.emit(line("one"))
+    file.unlink()
+    log.emit(line("two"))
+    log.close()
+    assert file.read_text() == "two\n"
+
+
+def test_a_log_that_cannot_be_opened_again_fails_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "logs" / "a.log"
+    file.parent.mkdir()
+    log = LogFile(file, max_bytes=3)
+    log.emit(line("one"))
+    file.unlink()
+    file.parent.rmdir()
+    log.emit(line("two"))
+    assert "FileNotFoundError" in capsys.readouterr().err
+    file.parent.mkdir()
+    log.emit(line("three"))
+    log.close()
+    assert file.read_text() == "three\n"

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,11 +21,12 @@ class LogFile(logging.FileHandler):
         self._max_bytes = max_bytes
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line."""
-        with suppress(
-            OSError
-        ):  # it can't be looked at or renamed (on Windows by who has it open): it grows on
-            if self._file.stat().st_size >= self._max_bytes:
+        """Write a line. What goes wrong is told on stderr: whoever logs must not fail by it."""
+        try:
+            if self.stream is not None and os.fstat(self.stream.fileno()).st_size >= self._max_bytes:
                 self.close()
-                self._file.replace(self._file.with_name(f"{self._file.name}.1"))
-        super().emit(record)
+                with suppress(OSError):  # it is gone, or (on Windows) somebody has it open: it grows on
+                    self._file.replace(self._file.with_name(f"{self._file.name}.1"))
+            super().emit(record)
+        except OSError:
+            self.handleError(record)

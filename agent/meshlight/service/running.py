@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshlight import __version__
 from meshlight.backends.kinds import ring_for
@@ -21,11 +22,13 @@ from meshlight.gateway.server.listener import Loopbacks, bind_loopbacks, raise_f
 from meshlight.service.log_file import LogFile
 from meshlight.service.options import ServeOptions, print_line
 from meshlight.service.watchdog import Watchdog, end_with
-from meshlight.service.wiring import Service
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.instance import RuntimeFile
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
+
+if TYPE_CHECKING:
+    from meshlight.service.wiring import Service
 
 log = logging.getLogger("meshlight")
 
@@ -45,6 +48,8 @@ def run(options: ServeOptions, paths: Paths, bound: Loopbacks | None) -> int:
         log.warning("%s", loopbacks.problem)
     limits = limits_for(raise_file_limit())
     key = LocalKey.open(paths.key_file)
+    from meshlight.service.wiring import Service  # noqa: PLC0415 the slowest import, once a taken port was reported
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
 
         async def serve() -> None:
