@@ -38,7 +38,10 @@ _making = threading.Lock()
 MADE = frozenset({".pyc", ".pyd", ".so"})
 HOOK = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "true"}
 CFLAGS = "-DNDEBUG -fwrapv -fvisibility=hidden -fno-asynchronous-unwind-tables -freorder-blocks-and-partition"
-"""Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel]."""
+"""Functions that only their own library calls: some percent faster, a sixth smaller. As in [tool.cibuildwheel].
+
+They replace those that Python was compiled with, and so repeat two of them: no asserts, and overflow that wraps.
+"""
 COLD = ROOT / "packaging" / "cold.h"
 PARTIAL = "partial-"
 LONGEST_S = 3_600.0

@@ -131,10 +131,15 @@ def install(venv: Path, words: Sequence[str], *, constraints: Path | None = None
         build_pins = ["--build-constraint", str(constraints)] if constraints else []
         # uv heeds its variable only where no other constraints are named.
         more = [word for file in variables["UV_CONSTRAINT"].split() for word in ("--constraint", file)]
-        done = _done([*command, *pins, *build_pins, *more, *words], environment(venv, variables))
-        if done.returncode == 0:
-            return
-        print(f"uv could not install it, so pip does:\n{tail(done.stderr, 5)}", file=sys.stderr)
+        try:
+            done = _done([*command, *pins, *build_pins, *more, *words], environment(venv, variables))
+        except OSError as error:  # programs can't be run from the cache's disk
+            why = str(error)
+        else:
+            if done.returncode == 0:
+                return
+            why = done.stderr
+        print(f"uv could not install it, so pip does:\n{tail(why, 5)}", file=sys.stderr)
     _pip_install(venv, [*pins, *words])
 
 
@@ -146,8 +151,9 @@ def uv(venv: Path = VENV) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="uv-", dir=folder.parent) as partial:
             _pip_install(venv, ["--target", f"{partial}/uv", f"uv=={UV}"])
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(partial, "uv").replace(folder)
+            if not program.is_file():  # another run may have brought it meanwhile, and use it
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(partial, "uv").replace(folder)
     return program
 
 

@@ -89,6 +89,16 @@ def test_pypi_s_wheels_are_compiled_as_ours() -> None:
     assert (ROOT / theirs["PIP_CONSTRAINT"]) == dev_venv.CONSTRAINTS
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Microsoft's compiler takes none of it")
+def test_what_is_compiled_has_no_asserts_of_c_and_python_s_rule_for_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CFLAGS", dev_compile.CFLAGS)
+    compiler = importlib.import_module("setuptools._distutils.ccompiler").new_compiler()
+    importlib.import_module("setuptools._distutils.sysconfig").customize_compiler(compiler)
+    assert {"-DNDEBUG", "-fwrapv"} <= {*compiler.compiler_so}
+
+
 def test_a_compiled_tree_takes_the_place_of_older_ones_and_of_what_was_left(tmp_path: Path) -> None:
     for name in ("older", "partial-left", "partial-running", "partial-mine", "partial-second"):
         (tmp_path / name).mkdir()

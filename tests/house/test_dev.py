@@ -142,22 +142,37 @@ def test_a_setting_of_pip_that_uv_has_no_word_for_leaves_it_to_pip(said: str) ->
     assert dev_venv.translated(said) is None
 
 
-@pytest.mark.parametrize("gets_uv", [True, False], ids=["uv fails", "no uv"])
+@pytest.mark.parametrize("uv", ["fails", "is not there", "can not be run"])
 def test_pip_installs_where_uv_can_not(
-    gets_uv: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uv: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     called = list[list[str]]()
 
     def done(command: list[str], _variables: object) -> subprocess.CompletedProcess[str]:
         called.append(command)
+        if command[0] == "uv" and uv == "can not be run":
+            raise PermissionError("it is not there")
         is_uv = command[0] == "uv" or f"uv=={dev_venv.UV}" in command
         return subprocess.CompletedProcess(command, int(is_uv), "", "it is not there")
 
     monkeypatch.setattr(dev_venv, "cache", lambda: tmp_path)
     monkeypatch.setattr(dev_venv, "_done", done)
-    if gets_uv:
+    if uv != "is not there":
         monkeypatch.setattr(dev_venv, "uv", lambda _venv: Path("uv"))
     dev_venv.install(tmp_path / "venv", ["six"], constraints=dev_venv.CONSTRAINTS)
     assert called[-1][1:4] == ["-m", "pip", "install"]
     assert called[-1][-3:] == ["--constraint", str(dev_venv.CONSTRAINTS), "six"]
-    assert ("it is not there" in capsys.readouterr().err) == gets_uv
+    assert ("it is not there" in capsys.readouterr().err) == (uv != "is not there")
+
+
+def test_uv_that_another_run_has_brought_meanwhile_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def bring(_venv: Path, words: list[str]) -> None:
+        for folder in (tmp_path / f"uv-{dev_venv.UV}", Path(words[1])):
+            (folder / "bin").mkdir(parents=True)
+            (folder / "bin" / ("uv.exe" if os.name == "nt" else "uv")).write_text(folder.name)
+
+    monkeypatch.setattr(dev_venv, "cache", lambda: tmp_path)
+    monkeypatch.setattr(dev_venv, "_pip_install", bring)
+    assert dev_venv.uv(tmp_path).read_text() == f"uv-{dev_venv.UV}"

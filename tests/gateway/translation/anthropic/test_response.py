@@ -16,6 +16,7 @@ from gateway.translation.anthropic.requests import (
     stream,
 )
 from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.inference.streaming import UsageTap
 from meshlight.gateway.translation import chat as answer_events
 from meshlight.gateway.translation import tool_call_pieces
 from meshlight.gateway.translation.anthropic import writer as messages_writer
@@ -52,6 +53,13 @@ def test_a_message_has_all_that_clients_look_for() -> None:
         },
     }
     assert back().content_type == b"application/json"
+
+
+def test_the_counts_of_a_message_are_not_those_that_an_input_names() -> None:
+    arguments = '{"usage":{"input_tokens":1,"output_tokens":999}}'
+    message = {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": arguments}}]}
+    answer = output_of(back(), completion(message, "tool_calls", usage=USAGE), content_type=JSON)
+    assert UsageTap(answer).read() == (4, 5)
 
 
 def test_thoughts_words_and_calls_are_blocks() -> None:

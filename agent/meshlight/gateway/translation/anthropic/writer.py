@@ -95,10 +95,9 @@ class EventWriter(Writer):
 
     def start(self, message_id: str, model: str, usage: Usage) -> None:
         """Write `message_start`."""
-        head = _head(message_id, model, usage.encoded(0))
         self._out.append(
             b'event: message_start\ndata: {"type":"message_start","message":%s[],"stop_reason":null,'
-            b'"stop_sequence":null}}\n\n' % head
+            b'"stop_sequence":null,"usage":%s}}\n\n' % (_head(message_id, model), usage.encoded(0))
         )
 
     def open(self, index: int, kind: Kind) -> None:
@@ -236,8 +235,9 @@ class MessageWriter(Writer):
             raise TranslationFailed("It sent no answer.")
         blocks = self._blocks
         content = _encode([blocks[index] for index in sorted(blocks)])
-        head = _head(self._id, self._model, usage.encoded(usage.output))
-        self._body = b"%s%s,%s}" % (head, content, _ending(reason, stop_sequence))
+        head, ending = _head(self._id, self._model), _ending(reason, stop_sequence)
+        # The counts come last, as at Anthropic: an input may have a field `usage` too, and the last one is counted.
+        self._body = b'%s%s,%s,"usage":%s}' % (head, content, ending, usage.encoded(usage.output))
 
     def ping(self) -> None:
         """Do nothing: a JSON object has no place for it."""
@@ -248,12 +248,11 @@ class MessageWriter(Writer):
         return body
 
 
-def _head(message_id: str, model: str, usage: bytes) -> bytes:
+def _head(message_id: str, model: str) -> bytes:
     """Return the beginning of a message, up to its content."""
-    return b'{"id":"%s","model":%s,"usage":%s,"type":"message","role":"assistant","content":' % (
+    return b'{"id":"%s","type":"message","role":"assistant","model":%s,"content":' % (
         message_id.encode(),
         _encode(model),
-        usage,
     )
 
 
