@@ -336,6 +336,13 @@ class Connection(asyncio.Protocol):
         head, start, length = found
         if length < 0:
             return None if self._begin_chunks(data, head, start) else self._parse_head(data, head)
+        response = self._begin_known(head, length)
+        self._left = length
+        self._read_body(response, data[start:])
+        return None
+
+    def _begin_known(self, head: KnownHead, length: int = 0) -> Response:
+        """Begin an answer whose head is known."""
         self._response = response = Response(
             self,
             200,
@@ -347,9 +354,7 @@ class Connection(asyncio.Protocol):
             length=length,
         )
         self._framed = True
-        self._left = length
-        self._read_body(response, data[start:])
-        return None
+        return response
 
     def _parse_head(self, data: bytes, known: KnownHead | None) -> RemoteProtocolError | None:
         """Have the beginning of an answer parsed; learn its head, if that is not known."""
@@ -370,16 +375,8 @@ class Connection(asyncio.Protocol):
         pieces, end = _whole_chunks(data, start)
         if end < len(data) and data[end:] != _LAST_CHUNK:
             return False
-        self._response = response = Response(
-            self,
-            200,
-            None,
-            reused=self.is_reused,
-            sent_at=self._sent_at,
-            first_byte_at=monotonic(),
-            known=head,
-        )
-        self._framed = self._is_chunked = self._at_chunk = self._at_head = True
+        response = self._begin_known(head)
+        self._is_chunked = self._at_chunk = self._at_head = True
         for piece in pieces:
             response.feed(piece)
         if end < len(data):

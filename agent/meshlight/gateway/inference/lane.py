@@ -22,6 +22,14 @@ from meshlight.domain.errors import MeshlightError, UpstreamError
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.peers import SharingTerms
 from meshlight.domain.route_score import RouteScore
+from meshlight.gateway.inference.answer_heads import (
+    AnswerHead,
+    StreamHead,
+    TranslatedHead,
+    answer_head,
+    stream_head,
+    translated_head,
+)
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import (
     READ_OPERATIONS,
@@ -32,7 +40,7 @@ from meshlight.gateway.inference.attempt import (
 )
 from meshlight.gateway.inference.begun import Begun
 from meshlight.gateway.inference.choice import Choice
-from meshlight.gateway.inference.headers import is_page, new_request_id, to_client
+from meshlight.gateway.inference.headers import is_page, to_client
 from meshlight.gateway.inference.kept_state import STATEFUL, reads_answer
 from meshlight.gateway.inference.relay import RECORDED, Relay
 from meshlight.gateway.inference.request import (
@@ -97,8 +105,6 @@ _UNIQUE: Final = frozenset(
     b"x-trace-id x-b3-traceid x-b3-spanid b3".split()
 )
 """Headers with which a head is like no other one: it is not worth remembering."""
-_IN_CHUNKS: Final = b"transfer-encoding: chunked\r\n\r\n"
-"""How the head of an answer in chunks ends."""
 
 
 class LaneRoute:
@@ -183,86 +189,6 @@ class KnownHead(LaneHead):
         """The configuration under which the guard let it through."""
         self.routes: dict[str, LaneRoute] = {}
         """By the id of the backend."""
-
-
-class AnswerHead:
-    """A head as clients get it, but for what differs from answer to answer."""
-
-    __slots__ = ("_after", "_before")
-
-    def __init__(self, before: bytes, after: list[bytes]) -> None:
-        self._before = before
-        self._after = after
-
-    def written(self, length: int, why: bytes) -> bytes:
-        """Return the head for a body of this length; `why` is the header that says why the backend was chosen."""
-        after = self._after
-        rest = after[0] if len(after) == 1 else new_request_id().join(after)
-        return b"%b%d%b%b\r\n" % (self._before, length, rest, why)
-
-
-def answer_head(head: bytes, length: int, own_id: bytes, why: bytes) -> AnswerHead | None:
-    """Return what the next ones have in common with a head that was sent; None if that can't be told.
-
-    `own_id` is the id that was made for the request, empty if the backend's was passed on.
-    """
-    before, found, rest = head.partition(b"\r\ncontent-length: %d\r\n" % length)
-    if not found or not rest.endswith(why + b"\r\n"):
-        return None
-    after = b"\r\n" + rest[: len(rest) - len(why) - 2]
-    return AnswerHead(before + b"\r\ncontent-length: ", after.split(own_id) if own_id else [after])
-
-
-class ChunkedHead:
-    """The same for an answer in chunks."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: list[bytes]) -> None:
-        self._parts = parts
-
-    def written(self, why: bytes) -> bytes:
-        """Return the head; `why` is as in `AnswerHead`."""
-        parts = self._parts
-        head = parts[0] if len(parts) == 1 else new_request_id().join(parts)
-        return b"%b%b%b" % (head, why, _IN_CHUNKS)
-
-
-class StreamHead(ChunkedHead):
-    """The same for an answer that is passed on in the backend's chunks."""
-
-    __slots__ = ()
-
-
-class TranslatedHead(ChunkedHead):
-    """The same for a translated answer, which goes out in one chunk."""
-
-    __slots__ = ("content_type",)
-
-    def __init__(self, parts: list[bytes], content_type: bytes) -> None:
-        super().__init__(parts)
-        self.content_type = content_type
-        """That of the backend's answer."""
-
-
-def stream_head(head: bytes, own_id: bytes, why: bytes) -> StreamHead | None:
-    """Return the same as `answer_head` for an answer that is passed on in chunks."""
-    parts = _before_chunks(head, own_id, why)
-    return None if parts is None else StreamHead(parts)
-
-
-def translated_head(head: bytes, own_id: bytes, why: bytes, content_type: bytes) -> TranslatedHead | None:
-    """Return the same for a translated answer; `content_type` is that of the backend's."""
-    parts = _before_chunks(head, own_id, why)
-    return None if parts is None else TranslatedHead(parts, content_type)
-
-
-def _before_chunks(head: bytes, own_id: bytes, why: bytes) -> list[bytes] | None:
-    end = why + _IN_CHUNKS
-    if not head.endswith(end):
-        return None
-    rest = head[: len(head) - len(end)]
-    return rest.split(own_id) if own_id else [rest]
 
 
 class Lane(ConnectionLane[KnownHead]):
@@ -725,7 +651,7 @@ class LaneRequest(Answerer):
         head = self._cycle.start(200, self._to_client(answer.headers, extra))
         self._end(UsageTap(), translated)
         if known is not None and self._is_usual(translation):
-            own_id = b"" if b"x-request-id" in dict(response.headers) else dict(extra)[b"x-request-id"]
+            own_id = dict(extra).get(b"x-request-id", b"")
             known.made[operation] = translated_head(head, own_id, _why(trial), content_type)
         return True
 
