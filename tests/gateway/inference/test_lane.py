@@ -251,6 +251,22 @@ async def test_how_long_ollama_keeps_a_model_is_noted(gateway: LocalGateway, cli
     assert (work.tokens_in, work.tokens_out) == (14, 10)
 
 
+async def test_a_tools_argument_is_no_count_of_ollamas(gateway: LocalGateway, client: Client) -> None:
+    body = (
+        b'{"model":"m","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":'
+        b'{"usage":{"prompt_tokens":1,"completion_tokens":999}}}}]},"done":true,"prompt_eval_count":7,"eval_count":5}'
+    )
+    async with RawBackend(
+        "a", respond=responds(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    ) as a:
+        gateway.rig.add(a, kind="ollama")
+        for _ in range(3):
+            client.send(path="/api/chat")
+            assert (await client.answer())[1] == body
+    work = gateway.rig.traffic.by_backend()["a"]
+    assert (work.tokens_in, work.tokens_out) == (21, 15)
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -670,7 +670,7 @@ class Relay:
             self._looked_at, self._spotless = snapshot, set()
         if score.backend not in self._spotless:
             self._record_success(snapshot.nodes.get(score.backend), score)
-        counts = tap.read()
+        counts = tap.read(is_ollamas=inbound.operation.startswith("api/"))
         if counts is not None:
             trial.ticket.tokens(counts[0], counts[1])
         elif inbound.operation in _TEXT_STREAMS:

@@ -139,14 +139,17 @@ class UsageTap:
         # Neither the `[DONE]` nor the last event, which has the reason of the end, is a token.
         return max(round(events * self.total / len(tail)) - 2, 1) if events else 0
 
-    def read(self) -> tuple[int, int] | None:
-        """Return (prompt tokens, completion tokens), or None when the answer reports none."""
-        prompt, completion = _read(self.tail())
+    def read(self, *, is_ollamas: bool = False) -> tuple[int, int] | None:
+        """Return (prompt tokens, completion tokens), or None when the answer reports none.
+
+        An answer of Ollama's API has its counts beside the answer: a `usage` in it is a tool's argument.
+        """
+        prompt, completion = _read_ollamas(self.tail()) if is_ollamas else _read(self.tail())
         if prompt is None and completion is None:
-            if self.total <= _HEAD:  # that was all of it
+            if is_ollamas or self.total <= _HEAD:  # that was all of it
                 return None
             prompt, completion = _read(self._beginning())
-        elif prompt is None and (begun := _USAGE.search(head := self._beginning())):
+        elif prompt is None and not is_ollamas and (begun := _USAGE.search(head := self._beginning())):
             # Anthropic's streams report the prompt at their beginning, and often only the answer at their end.
             prompt = _number(_PROMPT.search(head, begun.end(), begun.end() + _NEAR))
         return None if prompt is None and completion is None else (prompt or 0, completion or 0)
@@ -168,15 +171,22 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
         last = text.rfind(b'"usage', 0, last)
     if found is not None:
         start = found.end()
-    else:  # Ollama has its counts beside the answer; it does not count a cached prompt
-        if text.rfind(b'eval_count"') == -1:
-            return None, None
-        start = text.rfind(b'"prompt_eval_count"')
-        start = text.rfind(b'"eval_count"') if start == -1 else start
-    if start == -1:
+    else:
+        return _read_ollamas(text)
+    return _both(text[start : start + _NEAR])
+
+
+def _read_ollamas(text: bytes) -> tuple[int | None, int | None]:
+    """Return the counts of Ollama's API, which does not count a cached prompt."""
+    if text.rfind(b'eval_count"') == -1:
         return None, None
-    rest = text[start : start + _NEAR]
-    return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+    start = text.rfind(b'"prompt_eval_count"')
+    start = text.rfind(b'"eval_count"') if start == -1 else start
+    return (None, None) if start == -1 else _both(text[start : start + _NEAR])
+
+
+def _both(text: bytes) -> tuple[int | None, int | None]:
+    return _number(_PROMPT.search(text)), _number(_COMPLETION.search(text))
 
 
 def _count(text: bytes, start: int, likely: int, key: bytes) -> tuple[int, int]:
